@@ -1,0 +1,80 @@
+"""Weight-space linear recurrent networks: a state that is a network's weights.
+
+    xs ──drive──▶ dxs ─┐
+    xs[0] ─initial─▶ theta_0 ─┴─roll(transition)──▶ thetas ──decoder(·, coordinate)──▶ ys
+    ys ──loss──▶ scalar ──fit (optax)──▶ new parameters
+
+Everything is an `equinox.Module` or a pure function of one sequence; `jax.vmap` makes
+batches. The model is WARP (arXiv 2506.01153): `theta_t = A theta_{t-1} + B dx_t`,
+`y_t = f_{theta_t}(tau_t)`.
+"""
+
+from importlib.metadata import version as _version
+
+from ._abstract_model import AbstractModel as AbstractModel
+from ._batches import Batches as Batches
+from ._coordinates import (
+    AbstractCoordinates as AbstractCoordinates,
+    RasterCoordinates as RasterCoordinates,
+    SinusoidalCoordinates as SinusoidalCoordinates,
+    TimeCoordinate as TimeCoordinate,
+)
+from ._decoder import (
+    AbstractDecoder as AbstractDecoder,
+    ActivatedDecoder as ActivatedDecoder,
+    Clip as Clip,
+    DynamicTanh as DynamicTanh,
+    GaussianDecoder as GaussianDecoder,
+    NetworkDecoder as NetworkDecoder,
+)
+from ._drive import (
+    AbstractDrive as AbstractDrive,
+    AbstractPairwiseDrive as AbstractPairwiseDrive,
+    CausalConvolution as CausalConvolution,
+    Increments as Increments,
+    NoncausalConvolution as NoncausalConvolution,
+    Values as Values,
+)
+from ._fit import (
+    fit as fit,
+    History as History,
+    print_progress as print_progress,
+    Progress as Progress,
+)
+from ._forecast import forecast as forecast, unroll as unroll
+from ._initial import (
+    AbstractInitial as AbstractInitial,
+    Hypernetwork as Hypernetwork,
+    LearntInitial as LearntInitial,
+    NoisyInitial as NoisyInitial,
+)
+from ._loss import (
+    bits_per_dim as bits_per_dim,
+    cross_entropy as cross_entropy,
+    gaussian_nll as gaussian_nll,
+    mse as mse,
+)
+from ._model import WARP as WARP
+from ._roll import (
+    AbstractRoll as AbstractRoll,
+    AutoRoll as AutoRoll,
+    SequentialRoll as SequentialRoll,
+)
+from ._save import load as load, save as save
+from ._transition import (
+    AbstractTransition as AbstractTransition,
+    BlockDiagonalTransition as BlockDiagonalTransition,
+    DenseTransition as DenseTransition,
+    DiagonalTransition as DiagonalTransition,
+    LowRankTransition as LowRankTransition,
+)
+from ._types import (
+    draw as draw,
+    Gaussian as Gaussian,
+    point as point,
+    State as State,
+)
+from ._weightspace import WeightSpace as WeightSpace
+
+
+__version__ = _version("warp_jax")

@@ -1,0 +1,63 @@
+"""xs -> ys, by whatever model: the interface that forecasts and baselines share."""
+
+import abc
+
+import equinox as eqx
+
+from ._types import (
+    Key,
+    Mask,
+    Observation,
+    Observations,
+    Output,
+    ScalarLike,
+    State,
+    Times,
+)
+
+
+class AbstractModel(eqx.Module):
+    """What `forecast`, `unroll` and the experiments ask of a sequence model.
+
+    `WARP` is one; a recurrent baseline that gives these methods is another. The state may
+    be any PyTree.
+    """
+
+    @abc.abstractmethod
+    def __call__(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Output:
+        """Reads the output after every step, with a leading axis of time."""
+
+    @abc.abstractmethod
+    def final(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        *,
+        mask: Mask | None = None,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> State:
+        """Returns the state after the last valid step."""
+
+    @abc.abstractmethod
+    def init(
+        self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
+    ) -> State:
+        """Returns the state at a first observation `x`, `(input,)`, at time `t`."""
+
+    @abc.abstractmethod
+    def step(self, state: State, x: Observation, t: ScalarLike) -> State:
+        """Takes the next observation `x`, `(input,)`, at time `t`."""
+
+    @abc.abstractmethod
+    def read(self, state: State, time: ScalarLike) -> Output:
+        """Reads the output of a state at a time, of shape `(out,)`."""

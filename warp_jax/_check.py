@@ -1,0 +1,115 @@
+"""Input -> the same input, or an error that quotes the call, the value and the way out.
+
+What is known before tracing raises `ValueError` or `TypeError`. What only the values
+tell raises the same where the values are at hand, and goes through `equinox.error_if`
+inside `jit`, which the environment variable `EQX_ON_ERROR=off` switches off.
+"""
+
+import equinox as eqx
+import jax.core
+import jax.numpy as jnp
+from jaxtyping import Array, Bool
+
+
+def is_concrete(*arrays) -> bool:
+    """Whether the values of all `arrays` can be looked at now."""
+    return not any(isinstance(array, jax.core.Tracer) for array in arrays)
+
+
+def check_integer(call: str, name: str, value, low: int) -> int:
+    """Returns `value` as an `int`; raises unless it is a whole number >= `low`."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(
+            f"`{call}` needs a whole number for `{name}`; got {value!r} of type "
+            f"{type(value).__name__}."
+        )
+    if value < low:
+        raise ValueError(f"`{call}` needs `{name} >= {low}`; got {name}={value!r}.")
+    return int(value)
+
+
+def check_positive(call: str, name: str, value: float) -> float:
+    """Returns `value`; raises unless it is a finite number above zero."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"`{call}` needs a number for `{name}`; got {value!r}.")
+    if not 0 < value < float("inf"):
+        raise ValueError(
+            f"`{call}` needs a positive, finite `{name}`; got {name}={value!r}."
+        )
+    return float(value)
+
+
+def check_array(call: str, name: str, value, rank: int, hint: str = "") -> Array:
+    """Returns `value` as a floating-point array of `rank` axes, or raises."""
+    if not eqx.is_array_like(value):
+        raise TypeError(
+            f"`{call}` needs an array for `{name}`; got {type(value).__name__}: "
+            f"{value!r:.80}. Convert it with `jnp.asarray`."
+        )
+    array = jnp.asarray(value)
+    if array.ndim != rank:
+        raise ValueError(
+            f"`{call}` needs `{name}` with {rank} axes; got shape {array.shape}. {hint}"
+        )
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        raise TypeError(
+            f"`{call}` needs a real floating-point `{name}`; got dtype {array.dtype}. "
+            f"Convert it with `{name}.astype(float)`."
+        )
+    return array
+
+
+def check_length(call: str, name: str, array: Array, length: int, of: str) -> None:
+    """Raises unless `array` has `length` steps."""
+    if array.shape[0] != length:
+        raise ValueError(
+            f"`{call}` needs `{name}` with {length} steps, one for each of {of}; got "
+            f"shape {array.shape}."
+        )
+
+
+def check_mask(call: str, mask, length: int, of: str = "the steps of `xs`") -> Array:
+    """Returns `mask` as a boolean array of `length` steps, or raises."""
+    mask = jnp.asarray(mask)
+    if mask.dtype != jnp.bool_:
+        raise TypeError(
+            f"`{call}` needs a boolean `mask`, False = padding; got dtype {mask.dtype}. "
+            "Compare it, as in `mask > 0`."
+        )
+    if mask.ndim != 1:
+        raise ValueError(f"`{call}` needs `mask` with 1 axis; got shape {mask.shape}.")
+    check_length(call, "mask", mask, length, of)
+    message = f"`{call}` got a `mask` without a single valid step."
+    return check_values(mask, ~jnp.any(mask), message)
+
+
+def check_finite(call: str, name: str, array: Array, valid=None) -> Array:
+    """Returns `array`; raises where a valid entry is NaN or infinite."""
+    bad = ~jnp.isfinite(array)
+    if valid is not None:
+        bad = bad & valid.reshape(valid.shape + (1,) * (array.ndim - valid.ndim))
+    message = f"`{call}` got a `{name}` with NaN or infinite values"
+    if is_concrete(bad, array) and jnp.any(bad):
+        index = tuple(int(i) for i in jnp.argwhere(bad)[0])
+        message += f", the first one {array[index]} at index {index}"
+    way_out = "Fill such steps, or mark them False in `mask` where there is one."
+    return check_values(array, jnp.any(bad), f"{message}. {way_out}")
+
+
+def check_increasing(call: str, array: Array, ts: Array) -> Array:
+    """Returns `array`; raises where the times `ts` run backwards."""
+    back = jnp.diff(ts) < 0
+    message = f"`{call}` needs times that never decrease"
+    if is_concrete(ts) and jnp.any(back):
+        i = int(jnp.argmax(back))
+        message += f"; got {ts[i]} before {ts[i + 1]}"
+    return check_values(array, jnp.any(back), f"{message}. Sort the sequence by time.")
+
+
+def check_values(array, bad: Bool[Array, ""], message: str):
+    """Returns `array`; raises `message` where `bad`, now or when the values are known."""
+    if is_concrete(bad):
+        if bad:
+            raise ValueError(message)
+        return array
+    return eqx.error_if(array, bad, message)

@@ -1,0 +1,10 @@
+"""state, coordinate -> y."""
+
+from .activated import (
+    ActivatedDecoder as ActivatedDecoder,
+    Clip as Clip,
+    DynamicTanh as DynamicTanh,
+)
+from .base import AbstractDecoder as AbstractDecoder
+from .gaussian import GaussianDecoder as GaussianDecoder
+from .network import NetworkDecoder as NetworkDecoder

@@ -1,0 +1,79 @@
+"""state, coordinate -> y, within bounds."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._check import check_integer, check_positive
+from .._types import on_point, Output, State
+from .base import AbstractDecoder
+
+
+class ActivatedDecoder(AbstractDecoder):
+    """Another decoder with a function on its output, such as `jnp.tanh`, `Clip` or
+    `DynamicTanh`. On a Gaussian it acts on the mean.
+    """
+
+    decoder: AbstractDecoder
+    activation: Callable
+    state_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
+
+    def __init__(self, decoder: AbstractDecoder, activation: Callable):
+        """**Arguments:**
+
+        - `decoder`: whose output is bounded.
+        - `activation`: maps `(out_size,)` to `(out_size,)`; trained if it has weights.
+        """
+        self.decoder = decoder
+        self.activation = activation
+        self.state_size = decoder.state_size
+        self.out_size = decoder.out_size
+
+    def __call__(self, state: State, coordinate: Float[Array, " q"]) -> Output:
+        return on_point(self.activation, self.decoder(state, coordinate))
+
+
+class Clip(eqx.Module):
+    """Clips to [-limit, limit]. The gradient is zero outside: an autoregressive model can
+    get stuck there, and `DynamicTanh` does not.
+    """
+
+    limit: float = eqx.field(static=True)
+
+    def __init__(self, limit: float):
+        """**Arguments:** `limit`: positive, in the output's units."""
+        self.limit = check_positive("Clip(limit)", "limit", limit)
+
+    def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
+        return jnp.clip(y, -self.limit, self.limit)
+
+
+class DynamicTanh(eqx.Module):
+    r"""$\alpha \tanh((y - b) / a) + \beta$, with $a, b, \alpha, \beta$ learnt for each
+    output (arXiv 2506.01153, final activations); starts as `limit * tanh(y / limit)`.
+    """
+
+    a: Float[Array, " y"]
+    b: Float[Array, " y"]
+    alpha: Float[Array, " y"]
+    beta: Float[Array, " y"]
+
+    def __init__(self, size: int, limit: float = 1.0):
+        """**Arguments:**
+
+        - `size`: how many outputs.
+        - `limit`: the largest output at the start, positive.
+        """
+        call = "DynamicTanh(size, limit)"
+        size = check_integer(call, "size", size, 1)
+        limit = check_positive(call, "limit", limit)
+        self.a = jnp.full(size, limit)
+        self.b = jnp.zeros(size)
+        self.alpha = jnp.full(size, limit)
+        self.beta = jnp.zeros(size)
+
+    def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
+        return self.alpha * jnp.tanh((y - self.b) / self.a) + self.beta

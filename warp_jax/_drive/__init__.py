@@ -1,0 +1,16 @@
+"""xs, ts, mask -> dxs."""
+
+from .base import (
+    AbstractDrive as AbstractDrive,
+    advancing as advancing,
+    hold as hold,
+)
+from .convolution import (
+    CausalConvolution as CausalConvolution,
+    NoncausalConvolution as NoncausalConvolution,
+)
+from .pairwise import (
+    AbstractPairwiseDrive as AbstractPairwiseDrive,
+    Increments as Increments,
+    Values as Values,
+)

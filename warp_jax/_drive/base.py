@@ -1,0 +1,91 @@
+"""xs, ts, mask -> dxs: what drives the recurrence, and which steps move it."""
+
+import abc
+
+import equinox as eqx
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PyTree, Shaped
+
+from .._types import Mask, Observation, Observations, Scalar, State, Times
+
+
+def latest_valid(mask: Mask) -> Int[Array, " t"]:
+    """Returns for each step the index of the latest valid step, itself included.
+
+    Steps before the first valid one get the first valid one.
+    """
+    steps = jnp.arange(mask.shape[0])
+    latest = lax.cummax(jnp.where(mask, steps, -1))
+    return jnp.where(latest < 0, jnp.argmax(mask), latest)
+
+
+def hold(values: Shaped[Array, "t ..."], mask: Mask | None) -> Shaped[Array, "t ..."]:
+    """Returns `values` with the latest valid one in the place of each invalid one."""
+    return values if mask is None else values[latest_valid(mask)]
+
+
+def previous(
+    start: Shaped[Array, "..."], values: Shaped[Array, "t ..."], mask: Mask | None
+) -> Shaped[Array, "t ..."]:
+    """Returns for each step the latest valid value before it, `start` before the first."""
+    earlier = hold(values, mask)[:-1]
+    if mask is not None:
+        started = (jnp.cumsum(mask) > 0)[:-1]
+        started = started.reshape(started.shape + (1,) * (values.ndim - 1))
+        earlier = jnp.where(started, earlier, start)
+    return jnp.concatenate([start[None], earlier])
+
+
+def advancing(mask: Mask | None, length: int, continued: bool) -> Mask:
+    """Returns the steps at which the recurrence moves, of `(time,)`: the valid ones.
+
+    A sequence that is not `continued` from a state begins *at* its first valid step,
+    which sets the initial state and so is no move.
+    """
+    mask = jnp.ones(length, bool) if mask is None else mask
+    return mask if continued else mask & (jnp.cumsum(mask) > 1)
+
+
+class AbstractDrive(eqx.Module):
+    """Turns observations into what is added to the state through the input matrix.
+
+    A drive has two forms that give the same numbers: a call for a whole sequence, and
+    `init` and `step` for streaming.
+    """
+
+    @abc.abstractmethod
+    def size(self, input_size: int) -> int:
+        """Returns how many channels the drive of an input with `input_size` has."""
+
+    @abc.abstractmethod
+    def init(self, x: Observation) -> PyTree:
+        """Returns the memory that `step` needs after the first observation, or `None`."""
+
+    @abc.abstractmethod
+    def step(self, state: State, x: Observation, t: Scalar) -> tuple[Array, PyTree]:
+        """Takes one observation.
+
+        **Arguments:**
+
+        - `state`: what was remembered before it; `theta` is not looked at.
+        - `x`, `t`: the observation, `(input,)`, and its time.
+
+        **Returns:** the drive, `(drive,)`, and the memory after this step.
+        """
+
+    @abc.abstractmethod
+    def __call__(
+        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+    ) -> tuple[Float[Array, "t c"], PyTree]:
+        """Takes a sequence.
+
+        **Arguments:**
+
+        - `state`: what was remembered before it; `theta` is not looked at.
+        - `xs`, `ts`, `mask`: the observations `(time, input)`, their times `(time,)`, and
+            which of them count, `(time,)`, all by default.
+
+        **Returns:** the drive of each step, `(time, drive)`, arbitrary where `mask` is
+        False; and the memory after the last valid step.
+        """

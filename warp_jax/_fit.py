@@ -1,0 +1,335 @@
+"""model, loss, batches -> a trained model."""
+
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, TypeVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, Float, PyTree
+
+from ._batches import in_order, Supply
+from ._check import check_integer
+from ._save import Checkpoints, Path
+from ._types import Key, Scalar
+
+
+Model = TypeVar("Model", bound=PyTree)
+Loss = Callable[[Any, Any, Key], Scalar]
+
+
+class Progress(NamedTuple):
+    """What `fit` reports as it goes.
+
+    - `step`, `steps`: how many steps are done, and how many there are.
+    - `loss`, `gradient_norm`: means since the last report.
+    - `validation`: the figure at this step, or `None` without a `validate`.
+    - `best`: the least validation figure so far, or `None`.
+    - `seconds`: since this call of `fit` began.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    gradient_norm: float
+    validation: float | None
+    best: float | None
+    seconds: float
+
+
+class History(NamedTuple):
+    """What a training went through.
+
+    - `loss`, `gradient_norm`: of every step, `(steps,)`, before its update.
+    - `validation`: pairs of a step and its figure.
+    - `best_step`: where the model that `fit` returned was taken: the least validation
+        figure, or the last step without a `validate`.
+    - `stopped_early`: whether `patience` ran out.
+    """
+
+    loss: Float[Array, " s"]
+    gradient_norm: Float[Array, " s"]
+    validation: tuple[tuple[int, float], ...]
+    best_step: int
+    stopped_early: bool
+
+
+class _Trained(eqx.Module):
+    """The arrays that every step changes."""
+
+    model: PyTree
+    optimizer_state: PyTree
+    losses: Float[Array, " s"]
+    norms: Float[Array, " s"]
+
+
+class _Training(eqx.Module):
+    """All arrays of a training: what a checkpoint holds."""
+
+    trained: _Trained
+    best: PyTree
+
+
+class _Record(NamedTuple):
+    """All numbers beside them."""
+
+    step: int
+    validation: tuple[tuple[int, float], ...]
+
+    def best(self) -> tuple[int, float]:
+        # The first of equal figures, so that a plateau counts as no improvement.
+        return min(self.validation, key=lambda pair: pair[1])
+
+    def stale(self) -> int:
+        """Returns how many validations there have been since the best one."""
+        if not self.validation:
+            return 0
+        steps = [step for step, _ in self.validation]
+        return len(steps) - 1 - steps.index(self.best()[0])
+
+
+def print_progress(progress: Progress) -> None:
+    """Writes one plain line to stderr: what `fit` does by default."""
+    line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
+    if progress.validation is not None:
+        line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
+    print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def fit(
+    model: Model,
+    loss: Loss,
+    batches: Supply,
+    optimizer: optax.GradientTransformation,
+    *,
+    steps: int,
+    key: Key,
+    validate: Callable[[Model], float | Scalar] | None = None,
+    every: int = 100,
+    patience: int | None = None,
+    checkpoint: Path | None = None,
+    keep: int = 2,
+    resume: bool = False,
+    report: Callable[[Progress], None] | None = print_progress,
+) -> tuple[Model, History]:
+    """Trains a model by gradient descent.
+
+    **Main arguments:**
+
+    - `model`: any PyTree; its floating-point arrays are trained.
+    - `loss`: `(model, batch, key) -> scalar`. Called inside `jit`.
+    - `batches`: `Batches`, or another function of the number of the step; or an iterable,
+        begun again at its end if that is possible.
+    - `optimizer`: from optax. It is given the loss as `value`, which
+        `optax.contrib.reduce_on_plateau` needs.
+    - `steps`: how many updates, at least 1.
+    - `key`: step i gets `jax.random.fold_in(key, i)`.
+
+    **Other arguments:**
+
+    - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
+        the end; the best model is returned. By default the last model is.
+    - `every`: steps between reports, validations and checkpoints.
+    - `patience`: stop after so many validations without a new best one. By default never.
+    - `checkpoint`: a folder for checkpoints. By default none are kept.
+    - `keep`: how many of the latest checkpoints remain.
+    - `resume`: continue from the newest checkpoint of that folder, if there is one. The
+        numbers are those of a training that was never interrupted, provided that `batches`
+        depends on the number of the step alone, or an iterable begins the same way.
+    - `report`: called every `every` steps; by default prints a line. `None` is silent.
+
+    **Returns:** the model, and the `History`.
+
+    **Raises:** `FloatingPointError`, naming the step, when the loss or the gradient is not
+    finite; checkpoints hold only what was finite. `ValueError` when an iterator runs out,
+    or a folder already holds checkpoints and `resume` is False.
+    """
+    call = "fit(model, loss, batches, optimizer, steps, key)"
+    steps = check_integer(call, "steps", steps, 1)
+    every = check_integer(call, "every", every, 1)
+    keep = check_integer(call, "keep", keep, 1)
+    if patience is not None:
+        check_integer(call, "patience", patience, 1)
+        if validate is None:
+            raise ValueError(f"`{call}` needs `validate` to have patience={patience}.")
+    if resume and checkpoint is None:
+        raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
+    optimizer = optax.with_extra_args_support(optimizer)
+    optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
+    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
+    training, record = _Training(trained, model), _Record(0, ())
+    folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
+    loop = _Loop(
+        call,
+        _make_update(loss, optimizer),
+        key,
+        validate,
+        every,
+        patience,
+        folder,
+        report,
+    )
+    try:
+        if folder is not None and folder.latest() is not None:
+            training, record = _resume(call, folder, training, resume)
+        supply = in_order(call, batches, record.step, steps)
+        training, record = loop.run(training, record, supply)
+    finally:
+        if folder is not None:
+            folder.close()
+    done = slice(0, record.step)
+    history = History(
+        training.trained.losses[done],
+        training.trained.norms[done],
+        record.validation,
+        record.step if validate is None else record.best()[0],
+        record.step < steps,
+    )
+    return (training.trained.model if validate is None else training.best), history
+
+
+class _Loop(NamedTuple):
+    """What stays the same throughout a training."""
+
+    call: str
+    update: Callable[[_Trained, PyTree, Key, Array], _Trained]
+    key: Key
+    validate: Callable | None
+    every: int
+    patience: int | None
+    folder: Checkpoints | None
+    report: Callable[[Progress], None] | None
+
+    def run(
+        self, training: _Training, record: _Record, supply: Iterator[PyTree]
+    ) -> tuple[_Training, _Record]:
+        began, steps = time.monotonic(), len(training.trained.losses)
+        while record.step < steps and not self._out_of_patience(record):
+            start, stop = (
+                record.step,
+                min(steps, (record.step // self.every + 1) * self.every),
+            )
+            trained = self._advance(training.trained, start, stop, supply)
+            record = self._judged(trained.model, record._replace(step=stop))
+            newest = self.validate is not None and record.stale() == 0
+            training = _Training(trained, trained.model if newest else training.best)
+            if self.report is not None:
+                seconds = time.monotonic() - began
+                self.report(_progress(trained, record, start, seconds))
+            if self.folder is not None:
+                self.folder.save(stop, training, record._asdict() | {"steps": steps})
+        return training, record
+
+    def _advance(
+        self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
+    ) -> _Trained:
+        for step in range(start, stop):
+            batch = next(supply)
+            try:
+                trained = self.update(trained, batch, self.key, jnp.asarray(step))
+            except eqx.EquinoxRuntimeError as error:
+                raise FloatingPointError(
+                    f"`{self.call}` stopped at step {step}: {error}"
+                ) from error
+        _check_steps(self.call, trained, start, stop)
+        return trained
+
+    def _judged(self, model: PyTree, record: _Record) -> _Record:
+        if self.validate is None:
+            return record
+        figure = float(self.validate(model))
+        if math.isnan(figure):
+            raise FloatingPointError(
+                f"`{self.call}` stopped at step {record.step}: `validate` gave NaN."
+            )
+        return record._replace(validation=(*record.validation, (record.step, figure)))
+
+    def _out_of_patience(self, record: _Record) -> bool:
+        return self.patience is not None and record.stale() >= self.patience
+
+
+def _blank(steps: int) -> Float[Array, " s"]:
+    return jnp.full(steps, jnp.nan)
+
+
+def _progress(
+    trained: _Trained, record: _Record, start: int, seconds: float
+) -> Progress:
+    span = slice(start, record.step)
+    loss, norm = (float(jnp.mean(a[span])) for a in (trained.losses, trained.norms))
+    figure = record.validation[-1][1] if record.validation else None
+    best = record.best()[1] if record.validation else None
+    steps = len(trained.losses)
+    return Progress(record.step, steps, loss, norm, figure, best, seconds)
+
+
+def _make_update(loss: Loss, optimizer: optax.GradientTransformationExtraArgs):
+    @eqx.filter_jit
+    def update(trained: _Trained, batch: PyTree, key: Key, step: Array) -> _Trained:
+        model = trained.model
+        key = jr.fold_in(key, step)
+        value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
+        changes, optimizer_state = optimizer.update(
+            gradient,
+            trained.optimizer_state,
+            eqx.filter(model, eqx.is_inexact_array),
+            value=value,
+        )
+        norm = optax.tree.norm(gradient)
+        return _Trained(
+            eqx.apply_updates(model, changes),
+            optimizer_state,
+            trained.losses.at[step].set(value.astype(trained.losses.dtype)),
+            trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
+        )
+
+    return update
+
+
+def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
+    finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
+    bad = ~finite[start:stop]
+    if jnp.any(bad):
+        step = start + int(jnp.argmax(bad))
+        raise FloatingPointError(
+            f"`{call}` stopped at step {step}: the loss was {trained.losses[step]} and "
+            f"the gradient's norm {trained.norms[step]}. Lower the learning rate, clip "
+            "the gradient (`optax.clip_by_global_norm`), or skip such steps "
+            "(`optax.apply_if_finite`)."
+        )
+
+
+def _resume(
+    call: str, folder: Checkpoints, training: _Training, resume: bool
+) -> tuple[_Training, _Record]:
+    if not resume:
+        raise ValueError(
+            f"`{call}` found checkpoints in {folder.folder}. Give `resume=True` to go on "
+            "from them, or another folder."
+        )
+    steps = len(training.trained.losses)
+
+    def curves(training, change):
+        def where(training):
+            return training.trained.losses, training.trained.norms
+
+        return eqx.tree_at(where, training, [change(c) for c in where(training)])
+
+    notes = folder.notes()
+    like = curves(training, lambda _: _blank(notes["steps"]))
+    # A training may be resumed with more steps than it was begun with.
+    training = curves(
+        folder.restore(like),
+        lambda curve: jnp.append(curve[: notes["step"]], _blank(steps))[:steps],
+    )
+    if notes["step"] > steps:
+        raise ValueError(
+            f"`{call}` needs `steps` of at least the {notes['step']} that the checkpoint "
+            f"in {folder.folder} has done; got steps={steps}."
+        )
+    validation = tuple((step, figure) for step, figure in notes["validation"])
+    return training, _Record(notes["step"], validation)

@@ -1,0 +1,183 @@
+"""context -> future: roll-outs in which a model feeds on its own predictions."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Bool
+
+from ._abstract_model import AbstractModel
+from ._check import (
+    check_array,
+    check_finite,
+    check_increasing,
+    check_integer,
+    check_length,
+    check_values,
+    is_concrete,
+)
+from ._model import default_times
+from ._types import draw, Key, Observations, Output, point, ScalarLike, Times
+
+
+def forecast(
+    model: AbstractModel,
+    xs: Observations,
+    horizon: int,
+    ts: Times | None = None,
+    key: Key | None = None,
+) -> Output:
+    """Predicts what follows a context, each prediction being the next observation.
+
+    **Arguments:**
+
+    - `model`: predicts observations: as many outputs as inputs.
+    - `xs`: the context, of shape `(time, input)`.
+    - `horizon`: how many steps to predict, at least 1.
+    - `ts`: the times of context and horizon, `(time + horizon,)`; by default evenly over
+        [0, 1].
+    - `key`: given, a distribution is sampled and the sample fed back, which makes one
+        path out of many. By default its mean is fed back.
+
+    **Returns:** without `key`, the outputs of the horizon, an array of shape `(horizon,
+    out)` or a distribution over one; with `key`, the path, an array of that shape.
+
+    **Raises:** as a call of the model; `ValueError` for `horizon < 1`, or for a model whose
+    outputs cannot be its inputs.
+    """
+    call = "forecast(model, xs, horizon, ts)"
+    horizon = check_integer(call, "horizon", horizon, 1)
+    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    ts = _times(call, ts, len(xs) + horizon, xs)
+    state = model.final(xs, ts[: len(xs)])
+    _check_feedback(call, model, state, xs[0])
+
+    def step(state, inputs):
+        t, key = inputs
+        output = model.read(state, t)
+        if key is not None:
+            output = draw(output, key)
+        return model.step(state, point(output), t), output
+
+    keys = None if key is None else jr.split(key, horizon)
+    state, outputs = lax.scan(step, state, (ts[len(xs) :], keys))
+    return _check_rolled(call, outputs, state)
+
+
+def unroll(
+    model: AbstractModel,
+    xs: Observations,
+    ts: Times | None = None,
+    forcing: ScalarLike | Bool[Array, " s"] = 0.25,
+    key: Key | None = None,
+    *,
+    sample: bool = False,
+) -> Output:
+    """Predicts each observation from those before it, for training (scheduled sampling,
+    Bengio et al. 2015, arXiv 1506.03099; arXiv 2506.01153, recurrent mode).
+
+    The output after step t predicts `xs[t + 1]`. What the model is then fed is the true
+    `xs[t + 1]` where the step is forced, else its own prediction.
+
+    **Arguments:**
+
+    - `model`: predicts observations: as many outputs as inputs.
+    - `xs`: the sequence, of shape `(time, input)`, at least two steps.
+    - `ts`: its times, `(time,)`; by default evenly over [0, 1].
+    - `forcing`: the probability that a step is forced; 1 is teacher forcing, 0 a free run.
+        Or booleans of shape `(time - 1,)`: entry t says whether `xs[t + 1]` is fed.
+    - `key`: for the random choices; needed where there is one to make. Also given to an
+        initial state that is random in training.
+    - `sample`: whether a distribution is sampled to be fed back, rather than its mean.
+
+    **Returns:** predictions of `xs[1:]`, `(time - 1, out)`, or a distribution over them.
+
+    **Raises:** as a call of the model; `ValueError` for `forcing` outside [0, 1] or a
+    missing `key`.
+    """
+    call = "unroll(model, xs, ts, forcing, key)"
+    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    if len(xs) < 2:
+        raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
+    ts = _times(call, ts, len(xs), xs)
+    xs = check_finite(call, "xs", xs)
+    if sample and key is None:
+        raise ValueError(f"`{call}` needs a `key` to sample; got key=None.")
+    choice = initial = keys = None
+    if key is not None:
+        choice, initial, sampling = jr.split(key, 3)
+        keys = jr.split(sampling, len(xs) - 1) if sample else None
+    forced = _forced(call, forcing, len(xs) - 1, choice)
+    state = model.init(xs[0], ts[0], key=initial)
+    _check_feedback(call, model, state, xs[0])
+
+    def step(state, inputs):
+        x, t, forced, key = inputs
+        output = model.read(state, t)
+        own = point(output) if key is None else draw(output, key)
+        return model.step(state, jnp.where(forced, x, own), t), output
+
+    state, outputs = lax.scan(step, state, (xs[1:], ts[1:], forced, keys))
+    return _check_rolled(call, outputs, state)
+
+
+def _times(call: str, ts, length: int, xs: Array) -> Times:
+    if ts is None:
+        return default_times(length, xs.dtype)
+    ts = check_array(call, "ts", ts, 1)
+    check_length(call, "ts", ts, length, "the steps, known and predicted")
+    return check_increasing(call, check_finite(call, "ts", ts), ts)
+
+
+def _forced(call: str, forcing, count: int, key: Key | None) -> Bool[Array, " s"]:
+    if eqx.is_array_like(forcing) and jnp.ndim(forcing) == 1:
+        forcing = jnp.asarray(forcing)
+        if forcing.dtype != jnp.bool_:
+            raise TypeError(
+                f"`{call}` needs a probability or booleans for `forcing`; got an array of "
+                f"{forcing.dtype}."
+            )
+        check_length(call, "forcing", forcing, count, "the predictions")
+        return forcing
+    if not eqx.is_array_like(forcing) or jnp.ndim(forcing) > 1:
+        raise TypeError(
+            f"`{call}` needs a probability or booleans of shape ({count},) for `forcing`; "
+            f"got {forcing!r:.80}."
+        )
+    traced = not is_concrete(forcing)
+    given = "another" if traced else f"forcing={forcing}"
+    message = f"`{call}` needs 0 <= forcing <= 1; got {given}."
+    probability = jnp.asarray(forcing, dtype=float)
+    inside = (probability >= 0) & (probability <= 1)
+    probability = check_values(probability, ~inside, message)
+    if not traced and forcing in (0, 1):
+        return jnp.full(count, bool(forcing))
+    if key is None:
+        raise ValueError(
+            f"`{call}` needs a `key` where 0 < forcing < 1; got forcing={forcing} and "
+            "key=None."
+        )
+    return jr.bernoulli(key, probability, (count,))
+
+
+def _check_feedback(call: str, model: AbstractModel, state, x: Array) -> None:
+    out = jax.eval_shape(lambda s: point(model.read(s, s.t)), state)
+    if out.shape != x.shape:
+        raise ValueError(
+            f"`{call}` feeds predictions back as observations; the model gives outputs of "
+            f"shape {out.shape} for observations of shape {x.shape}. Give its decoder "
+            f"{math.prod(x.shape)} outputs."
+        )
+
+
+def _check_rolled(call: str, outputs: Output, state) -> Output:
+    leaves = jax.tree.leaves(eqx.filter((outputs, state), eqx.is_inexact_array))
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
+    message = (
+        f"`{call}` ran out of the finite numbers. Lower the learning rate, raise "
+        "`forcing`, or bound the output with `ActivatedDecoder`."
+    )
+    return check_values(outputs, ~finite, message)

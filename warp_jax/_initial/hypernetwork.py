@@ -1,0 +1,84 @@
+"""theta_0 from x_0, by a network that writes another one's weights."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.random as jr
+
+from .._check import check_integer
+from .._types import Key, Observation, Weights
+from .base import AbstractInitial
+
+
+class Hypernetwork(AbstractInitial):
+    """A perceptron from the first observation to the initial state.
+
+    The widths of its hidden layers interpolate linearly between `input_size` and
+    `state_size` (arXiv 2506.01153), unless `width` sets one for all: with a large state
+    the paper's widths make this the largest part of a model by far.
+    """
+
+    layers: tuple[eqx.nn.Linear, ...]
+    activation: Callable
+    input_size: int = eqx.field(static=True)
+    state_size: int = eqx.field(static=True)
+
+    def __init__(
+        self,
+        input_size: int,
+        state_size: int,
+        depth: int = 2,
+        *,
+        width: int | None = None,
+        activation: Callable = jnn.silu,
+        theta: Weights | None = None,
+        key: Key,
+    ):
+        """**Arguments:**
+
+        - `input_size`, `state_size`: sizes of an observation and of the state.
+        - `depth`: hidden layers; 0 makes the map affine.
+        - `width`: of every hidden layer; by default the paper's interpolation.
+        - `activation`: between the layers.
+        - `theta`: weights that the last layer's bias starts at, `(state,)`. A fresh
+            network's weights, `decoder.flatten(network)`, start the decoder as a usual
+            network, whatever `x_0`.
+        - `key`: for the initial weights.
+        """
+        call = "Hypernetwork(input_size, state_size, depth)"
+        self.input_size = check_integer(call, "input_size", input_size, 1)
+        self.state_size = check_integer(call, "state_size", state_size, 1)
+        depth = check_integer(call, "depth", depth, 0)
+        if width is not None:
+            check_integer(call, "width", width, 1)
+        span = self.state_size - self.input_size
+        hidden = [
+            width or round(self.input_size + i * span / (depth + 1))
+            for i in range(1, depth + 1)
+        ]
+        sizes = [self.input_size, *hidden, self.state_size]
+        layers = [
+            eqx.nn.Linear(i, o, key=k)
+            for i, o, k in zip(sizes[:-1], sizes[1:], jr.split(key, depth + 1))
+        ]
+        if theta is not None:
+            if theta.shape != (self.state_size,):
+                raise ValueError(
+                    f"`{call}` needs `theta` of shape ({self.state_size},); got "
+                    f"{theta.shape}."
+                )
+            layers[-1] = eqx.tree_at(lambda layer: layer.bias, layers[-1], theta)
+        self.layers = tuple(layers)
+        self.activation = activation
+
+    def __call__(self, x: Observation, *, key: Key | None = None) -> Weights:
+        if x.shape != (self.input_size,):
+            raise ValueError(
+                f"`Hypernetwork(input_size={self.input_size})` needs an observation of "
+                f"shape ({self.input_size},); got {x.shape}."
+            )
+        *hidden, last = self.layers
+        for layer in hidden:
+            x = self.activation(layer(x))
+        return last(x)

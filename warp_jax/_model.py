@@ -1,0 +1,327 @@
+"""xs -> ys: drive, initial state, roll and decoder, joined."""
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._abstract_model import AbstractModel
+from ._check import (
+    check_array,
+    check_finite,
+    check_increasing,
+    check_length,
+    check_mask,
+    check_values,
+    is_concrete,
+)
+from ._coordinates import AbstractCoordinates, TimeCoordinate
+from ._decoder import AbstractDecoder
+from ._drive import AbstractDrive, advancing, hold, Increments
+from ._initial import AbstractInitial
+from ._roll import AbstractRoll, AutoRoll
+from ._transition import AbstractTransition
+from ._types import (
+    Key,
+    Mask,
+    Observation,
+    Observations,
+    Output,
+    Scalar,
+    ScalarLike,
+    State,
+    Times,
+    Weights,
+)
+
+
+class WARP(AbstractModel):
+    """Weight-space Adaptive Recurrent Prediction (arXiv 2506.01153).
+
+    The state is the flattened weights of an auxiliary network. It moves linearly with what
+    drives it, `theta_t = A theta_{t-1} + B dx_t` from `theta_0 = phi(x_0)`, and is read by
+    running the network it is: `y_t = f_{theta_t}(tau_t)`.
+
+    One sequence at a time: use `jax.vmap` for a batch. In forecasting the output at step t
+    predicts the next observation, read at the next one's coordinate.
+    """
+
+    decoder: AbstractDecoder
+    transition: AbstractTransition
+    initial: AbstractInitial
+    drive: AbstractDrive
+    coordinates: AbstractCoordinates
+    roll: AbstractRoll
+
+    def __init__(
+        self,
+        *,
+        decoder: AbstractDecoder,
+        transition: AbstractTransition,
+        initial: AbstractInitial,
+        drive: AbstractDrive = Increments(),
+        coordinates: AbstractCoordinates = TimeCoordinate(),
+        roll: AbstractRoll = AutoRoll(),
+    ):
+        """**Arguments:**
+
+        - `decoder`: reads an output off a state, as `NetworkDecoder(network)`.
+        - `transition`: A and B, as `LowRankTransition(decoder.state_size, ...)`.
+        - `initial`: phi, as `Hypernetwork` or `LearntInitial`.
+        - `drive`: what drives the recurrence; by default increments of the observations.
+        - `coordinates`: where the decoder reads; by default the time itself.
+        - `roll`: how the recurrence is computed; never changes the numbers.
+
+        **Raises:** `ValueError` where the three parts disagree on the size of the state.
+        """
+        sizes = decoder.state_size, transition.state_size, initial.state_size
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                "`WARP(decoder, transition, initial)` needs one state size; got "
+                "{} from the decoder, {} from the transition, {} from the initial "
+                "state.".format(*sizes)
+            )
+        self.decoder = decoder
+        self.transition = transition
+        self.initial = initial
+        self.drive = drive
+        self.coordinates = coordinates
+        self.roll = roll
+
+    def __call__(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Output:
+        """Reads the output after every step.
+
+        **Arguments:**
+
+        - `xs`: observations, of shape `(time, input)`.
+        - `ts`: their times, `(time,)`, never decreasing; by default evenly over [0, 1].
+        - `queries`: when to read each step's output, `(time,)`; by default `ts`. To
+            predict the next observation, read at the next one's time.
+        - `mask`: boolean, `(time,)`. Where False the step is padding: it moves nothing,
+            may hold NaN, and its output is the latest state's. By default all count.
+
+        Other arguments:
+
+        - `state`: what to continue from, as `final` returned it: then `xs[0]` is the next
+            observation after it, and `ts` must be given. By default `xs[0]` begins a new
+            sequence.
+        - `key`: for an initial state that is random in training, as `NoisyInitial`.
+
+        **Returns:** an array of shape `(time, out)`, or a distribution over one.
+
+        **Raises:** `ValueError` or `TypeError` for arrays of a wrong shape or dtype, times
+        that decrease, and values that are not finite, a state that overflows among them.
+        Inside `jit` what the values alone tell is raised through `equinox.error_if`.
+        """
+        call = "model(xs, ts, queries, mask)"
+        start, xs, ts, held, mask, dxs, moves = self._begin(
+            call, xs, ts, mask, state, key
+        )
+        if queries is None:
+            queries = ts
+        else:
+            queries = check_array(call, "queries", queries, 1)
+            check_length(call, "queries", queries, len(xs), "the steps of `xs`")
+            queries = check_finite(call, "queries", queries)
+
+        def read(theta: Weights, context) -> Output:
+            x, t, query = context
+            return self.decoder(State(theta, x, t), self.coordinates(query))
+
+        outputs, theta = self.roll(
+            self.transition, start.theta, dxs, moves, read, (*held, queries)
+        )
+        return _check_state(call, outputs, theta)
+
+    def weights(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Float[Array, "t p"]:
+        """Returns the state after every step, of shape `(time, state)`.
+
+        Arguments and errors are those of a call. `weights(xs)[0]` is `initial(xs[0])`.
+        """
+        call = "model.weights(xs, ts, mask)"
+        start, *_, dxs, moves = self._begin(call, xs, ts, mask, state, key)
+        thetas, theta = self.roll(
+            self.transition, start.theta, dxs, moves, lambda theta, _: theta, ()
+        )
+        return _check_state(call, thetas, theta)
+
+    def last(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        query: ScalarLike | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Output:
+        """Reads the output after the last valid step, and computes no other output.
+
+        **Arguments:** those of a call, but for
+
+        - `query`: when to read, a scalar; by default the time of the last valid step.
+
+        **Returns:** an array of shape `(out,)`, or a distribution over one.
+        """
+        final = self.final(xs, ts, mask=mask, state=state, key=key)
+        return self.read(final, final.t if query is None else query)
+
+    def final(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        *,
+        mask: Mask | None = None,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> State:
+        """Returns the state after the last valid step: to `read`, to `step` on from, or to
+        continue a batch call from. Arguments and errors are those of a call.
+        """
+        call = "model.final(xs, ts, mask)"
+        start, xs, ts, held, _, dxs, moves = self._begin(call, xs, ts, mask, state, key)
+        theta = self.roll.last(self.transition, start.theta, dxs, moves)
+        theta = _check_state(call, theta, theta)
+        return State(theta, held[0][-1], held[1][-1], start.memory)
+
+    def init(
+        self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
+    ) -> State:
+        """Returns the state at a first observation, from which to stream.
+
+        **Arguments:**
+
+        - `x`: the first observation, of shape `(input,)`.
+        - `t`: its time, a scalar.
+        - `key`: for an initial state that is random in training.
+        """
+        call = "model.init(x, t)"
+        x = check_finite(call, "x", check_array(call, "x", x, 1))
+        self._check_input(call, x)
+        t = _time(call, "t", t, x)
+        return State(self.initial(x, key=key), x, t, self.drive.init(x))
+
+    def step(self, state: State, x: Observation, t: ScalarLike) -> State:
+        """Takes the next observation. Streaming gives the numbers of a batch call.
+
+        **Arguments:**
+
+        - `state`: as `init`, `step` or `final` returned it.
+        - `x`: the observation, of shape `(input,)`.
+        - `t`: its time, a scalar, not before `state.t`.
+        """
+        call = "model.step(state, x, t)"
+        x = check_array(call, "x", x, 1)
+        if x.shape != state.x.shape:
+            raise ValueError(
+                f"`{call}` needs `x` of shape {state.x.shape}, as in the state; got "
+                f"{x.shape}."
+            )
+        t = _time(call, "t", t, x)
+        # Streams run inside scans, where a check of values would cost more than the step.
+        if is_concrete(x, t, state.t):
+            x = check_finite(call, "x", x)
+            t = check_increasing(call, t, jnp.stack([state.t, t]))
+        dx, memory = self.drive.step(state, x, t)
+        return State(self.roll.step(self.transition, state.theta, dx), x, t, memory)
+
+    def read(self, state: State, time: ScalarLike) -> Output:
+        """Reads the output of a state at any time; `jax.vmap` reads at many.
+
+        **Returns:** an array of shape `(out,)`, or a distribution over one.
+        """
+        time = _time("model.read(state, time)", "time", time, state.x)
+        return self.decoder(state, self.coordinates(time))
+
+    def _begin(self, call, xs, ts, mask, state, key):
+        """Returns all that the roll needs, checked."""
+        xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
+        length = xs.shape[0]
+        if length == 0:
+            raise ValueError(f"`{call}` needs at least one step; got shape {xs.shape}.")
+        self._check_input(call, xs[0])
+        if mask is not None:
+            mask = check_mask(call, mask, length)
+        xs = check_finite(call, "xs", xs, mask)
+        if ts is None:
+            if state is not None:
+                raise ValueError(
+                    f"`{call}` needs `ts` when it continues from a `state`: the default "
+                    "times would begin again at 0."
+                )
+            ts = default_times(length, xs.dtype)
+        else:
+            ts = check_array(call, "ts", ts, 1)
+            check_length(call, "ts", ts, length, "the steps of `xs`")
+            ts = check_finite(call, "ts", ts, mask)
+            known = hold(ts, mask)
+            known = known if state is None else jnp.append(state.t, known)
+            ts = check_increasing(call, ts, known)
+        held_xs, held_ts = hold(xs, mask), hold(ts, mask)
+        continued = state is not None
+        if not continued:
+            x = held_xs[0]
+            state = State(self.initial(x, key=key), x, held_ts[0], self.drive.init(x))
+        dxs, memory = self.drive(state, xs, ts, mask)
+        moves = advancing(mask, length, continued)
+        # Where a step is padding its drive is arbitrary, and must not reach a gradient.
+        dxs = jnp.where(moves[:, None], dxs, 0)
+        self._check_dtype(call, state.theta, dxs[0])
+        start = State(state.theta, state.x, state.t, memory)
+        return start, xs, ts, (held_xs, held_ts), mask, dxs, moves
+
+    def _check_input(self, call: str, x: Observation) -> None:
+        size = self.drive.size(x.shape[0])
+        if size != self.transition.input_size:
+            raise ValueError(
+                f"`{call}` got observations of {x.shape[0]} channels, a drive of {size} "
+                f"by {self.drive}, for a transition with "
+                f"input_size={self.transition.input_size}."
+            )
+
+    def _check_dtype(self, call: str, theta: Weights, dx: Float[Array, " c"]) -> None:
+        after = jax.eval_shape(self.transition.step, theta, dx).dtype
+        if after != theta.dtype:
+            raise TypeError(
+                f"`{call}` mixes precisions: a state of {theta.dtype} and a drive of "
+                f"{dx.dtype} give a state of {after}. Cast the observations or the model "
+                "to one dtype."
+            )
+
+
+def default_times(length: int, dtype) -> Times:
+    """Returns times spread evenly over [0, 1], of shape `(length,)`."""
+    return jnp.linspace(0, 1, length, dtype=dtype)
+
+
+def _time(call: str, name: str, value: ScalarLike, like: Array) -> Scalar:
+    time = jnp.asarray(value, dtype=like.dtype)
+    if time.ndim:
+        raise ValueError(f"`{call}` needs a scalar `{name}`; got shape {time.shape}.")
+    return time
+
+
+def _check_state(call: str, outputs: Output, theta: Weights) -> Output:
+    # A state that is not finite stays so: the last one tells of all.
+    message = (
+        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
+        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
+        "`SequentialRoll(limit=...)`."
+    )
+    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)

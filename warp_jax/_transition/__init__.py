@@ -1,0 +1,7 @@
+"""theta_{t-1}, dx_t -> theta_t."""
+
+from .base import AbstractTransition as AbstractTransition
+from .block_diagonal import BlockDiagonalTransition as BlockDiagonalTransition
+from .dense import DenseTransition as DenseTransition
+from .diagonal import DiagonalTransition as DiagonalTransition
+from .low_rank import LowRankTransition as LowRankTransition

@@ -1,0 +1,61 @@
+"""A as square blocks along the diagonal."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jax.scipy.linalg import block_diag
+from jaxtyping import Array, Float
+
+from .._check import check_integer
+from .._types import Weights
+from .base import AbstractTransition, check_sizes
+
+
+class BlockDiagonalTransition(AbstractTransition):
+    """Full blocks along the diagonal, starting at the identity, and a full B, starting at
+    zero.
+
+    Weights mix within a block of neighbours in theta. Where `block_size` does not divide
+    the state, the last block is cut off.
+    """
+
+    blocks: Float[Array, "n b b"]
+    B: Float[Array, "p c"]
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+    block_size: int = eqx.field(static=True)
+
+    def __init__(self, state_size: int, input_size: int, block_size: int):
+        """**Arguments:**
+
+        - `state_size`, `input_size`: the lengths of the state and of the drive.
+        - `block_size`: rows of a block, at most `state_size`.
+        """
+        self.state_size, self.input_size = check_sizes(
+            "BlockDiagonalTransition", state_size, input_size
+        )
+        call = "BlockDiagonalTransition(state_size, input_size, block_size)"
+        self.block_size = check_integer(call, "block_size", block_size, 1)
+        if self.block_size > self.state_size:
+            raise ValueError(
+                f"`{call}` needs `block_size <= state_size`; got block_size={block_size} "
+                f"and state_size={state_size}."
+            )
+        count = -(-self.state_size // self.block_size)
+        self.blocks = jnp.tile(jnp.eye(self.block_size), (count, 1, 1))
+        self.B = jnp.zeros((self.state_size, self.input_size))
+
+    def apply(self, theta: Weights) -> Weights:
+        padded = jnp.pad(
+            theta, (0, self.blocks.shape[0] * self.block_size - len(theta))
+        )
+        padded = padded.reshape(-1, self.block_size)
+        return jnp.einsum("nij,nj->ni", self.blocks, padded).ravel()[: self.state_size]
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        return self.B @ dx
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return block_diag(*self.blocks)[: self.state_size, : self.state_size]
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return self.B

@@ -1,0 +1,41 @@
+"""A as a real diagonal."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Weights
+from .base import AbstractTransition, check_sizes
+
+
+class DiagonalTransition(AbstractTransition):
+    """A real diagonal `a`, starting at one, and a full B, starting at zero.
+
+    The cheapest transition and the weakest: weights never mix, and a real diagonal cannot
+    oscillate. A baseline for the others.
+    """
+
+    a: Float[Array, " p"]
+    B: Float[Array, "p c"]
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, state_size: int, input_size: int):
+        """**Arguments:** the lengths of the state and of the drive."""
+        self.state_size, self.input_size = check_sizes(
+            "DiagonalTransition", state_size, input_size
+        )
+        self.a = jnp.ones(self.state_size)
+        self.B = jnp.zeros((self.state_size, self.input_size))
+
+    def apply(self, theta: Weights) -> Weights:
+        return self.a * theta
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        return self.B @ dx
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return jnp.diag(self.a)
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return self.B
