@@ -1,0 +1,92 @@
+"""command line -> what an experiment is asked for."""
+
+import dataclasses
+import json
+import os
+import pathlib
+import time
+from typing import Annotated, Literal
+
+import tyro
+
+
+Flag = tyro.conf.arg
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """What every experiment can be asked for."""
+
+    preset: Literal["quick", "paper"] = "quick"
+    """quick: about three minutes on two cores. paper: the paper's model and budget."""
+    seed: int = 0
+    """Of the initial weights and the order of the batches. The data stays the same."""
+    out: pathlib.Path | None = None
+    """Folder for the run. By default runs/NAME/TIME."""
+    data: pathlib.Path | None = None
+    """Folder with data sets. By default $WARP_JAX_DATA, else the user's cache."""
+    resume: pathlib.Path | None = None
+    """Folder of a run that was interrupted, to go on with. Its own options hold."""
+    steps: int | None = None
+    """Updates of each model. By default the preset's."""
+    models: Annotated[tuple[str, ...], Flag(metavar="[NAME ...]")] = ()
+    """Train only the models whose names contain one of these, as in --models GRU LRU."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None and self.steps < 1:
+            raise ValueError(f"`--steps` needs at least 1; got {self.steps}.")
+        if self.seed < 0:
+            raise ValueError(f"`--seed` needs at least 0; got {self.seed}.")
+
+    def dump(self) -> dict:
+        """Returns the options as JSON."""
+        return {
+            key: str(value) if isinstance(value, pathlib.Path) else value
+            for key, value in dataclasses.asdict(self).items()
+        }
+
+
+def resolve(name: str, config: Config) -> tuple[Config, pathlib.Path]:
+    """Returns the options that hold and the folder of the run.
+
+    **Raises:** `ValueError` where the folder to resume is not a run of this experiment, or
+    the folder to begin in holds one already.
+    """
+    if config.resume is None:
+        stamp = time.strftime("%Y-%m-%d-%H%M%S")
+        folder = config.out or pathlib.Path("runs") / name / stamp
+        if (folder / "config.json").exists():
+            raise ValueError(
+                f"`--out {folder}` holds a run already. Go on with it by "
+                f"`--resume {folder}`, or choose another folder."
+            )
+        return config, folder
+    path = config.resume / "config.json"
+    try:
+        written = json.loads(path.read_text())
+        experiment = written.pop("experiment")
+        paths = {k: pathlib.Path(written[k]) for k in ("out", "data") if written[k]}
+        resumed = Config(**(written | paths | {"models": tuple(written["models"])}))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"`--resume {config.resume}` needs the folder of a run; cannot read {path}: "
+            f"{error}."
+        ) from error
+    if experiment != name:
+        raise ValueError(
+            f"`--resume {config.resume}` is a run of {experiment!r}, not of {name!r}."
+        )
+    return resumed, config.resume
+
+
+def data_folder(config: Config) -> pathlib.Path:
+    """Returns where data sets lie."""
+    chosen = config.data or os.environ.get("WARP_JAX_DATA")
+    if chosen is None:
+        import pooch
+
+        return pathlib.Path(pooch.os_cache("warp_jax"))
+    folder = pathlib.Path(chosen)
+    if not folder.is_dir():
+        raise ValueError(f"`--data {folder}` needs an existing folder of data sets.")
+    return folder

@@ -1,0 +1,125 @@
+"""model, batch -> loss or metrics: what is asked of a model, whichever it is."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import warp_jax as wj
+
+from ._data import Split
+from ._run import batched
+
+
+class Classification(eqx.Module):
+    """The class of a sequence, read once after its last step."""
+
+    def logits(self, model, xs):
+        return model.read(model.final(xs), 1.0)
+
+    def loss(self, model, batch, key):
+        logits = jax.vmap(self.logits, (None, 0))(model, batch.xs)
+        return jnp.mean(jax.vmap(wj.cross_entropy)(logits, batch.labels))
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        logits = _mapped(self.logits, model, split)
+        labels = jnp.asarray(split.labels)
+        nll = jax.vmap(wj.cross_entropy)(jnp.asarray(logits), labels)
+        correct = np.argmax(logits, -1) == split.labels
+        return {"accuracy": float(np.mean(correct)), "nll": float(jnp.mean(nll))}
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)["nll"]
+
+
+class Completion(eqx.Module):
+    """What follows a context, with uncertainty, each step read directly off one state."""
+
+    context: int = eqx.field(static=True)
+
+    def predict(self, model, xs) -> wj.Gaussian:
+        ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
+        state = model.final(xs[: self.context], ts[: self.context])
+        return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
+
+    def loss(self, model, batch, key):
+        predicted = jax.vmap(self.predict, (None, 0))(model, batch.xs)
+        return wj.gaussian_nll(predicted, batch.xs[:, self.context :])
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = _mapped(self.predict, model, split)
+        return completion_metrics(predicted, split.xs[:, self.context :])
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)["forecast_nll"]
+
+
+class AutoregressiveCompletion(Completion):
+    """What follows a context, step by step, each prediction fed back as an observation."""
+
+    forcing: float = eqx.field(static=True, default=0.25)
+
+    def predict(self, model, xs) -> wj.Gaussian:
+        return wj.forecast(model, xs[: self.context], len(xs) - self.context)
+
+    def loss(self, model, batch, key):
+        keys = jax.random.split(key, len(batch.xs))
+        predicted = jax.vmap(
+            lambda xs, key: wj.unroll(model, xs, forcing=self.forcing, key=key)
+        )(batch.xs, keys)
+        return wj.gaussian_nll(predicted, batch.xs[:, 1:])
+
+
+class Reconstruction(eqx.Module):
+    """What follows a context, step by step, by squared error (the paper's SINE and MSD)."""
+
+    context: int = eqx.field(static=True)
+    forcing: float = eqx.field(static=True, default=0.25)
+
+    def predict(self, model, xs):
+        forced = jnp.arange(1, len(xs)) < self.context
+        return wj.unroll(model, xs, forcing=forced)
+
+    def loss(self, model, batch, key):
+        keys = jax.random.split(key, len(batch.xs))
+        predicted = jax.vmap(
+            lambda xs, key: wj.unroll(model, xs, forcing=self.forcing, key=key)
+        )(batch.xs, keys)
+        return wj.mse(predicted, batch.xs[:, 1:])
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = _mapped(self.predict, model, split)
+        errors = (predicted - split.xs[:, 1:]) ** 2
+        return {
+            "forecast_mse": float(np.mean(errors[:, self.context - 1 :])),
+            "paper_mse": float(np.mean(errors) / 2),
+        }
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)["forecast_mse"]
+
+
+def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, float]:
+    """Returns the metrics of a forecast with uncertainty of values in [0, 1] with 17
+    levels; `coverage_95` is the share of values in the central 95 %.
+    """
+    gaussian = jax.tree.map(jnp.asarray, predicted)
+    target = jnp.asarray(truth)
+    inside = jnp.abs(target - gaussian.mean) <= 1.96 * gaussian.std
+    bits = wj.bits_per_dim(gaussian, target, bins=17, low=0.0, high=1.0)
+    return {
+        "forecast_mse": float(wj.mse(gaussian.mean, target)),
+        "forecast_nll": float(wj.gaussian_nll(gaussian, target)),
+        "bits_per_dim": float(bits),
+        "coverage_95": float(jnp.mean(inside)),
+    }
+
+
+@eqx.filter_jit
+def _call(function, model, xs):
+    return jax.vmap(function, (None, 0))(model, xs)
+
+
+def _mapped(function, model, split: Split):
+    return batched(lambda xs: _call(function, model, jnp.asarray(xs)), split.xs)

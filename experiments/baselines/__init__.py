@@ -1,0 +1,5 @@
+"""Recurrent rivals of WARP, behind the same interface."""
+
+from .gru import GRU as GRU
+from .lru import LRU as LRU
+from .recurrent import HeadDecoder as HeadDecoder, Recurrent as Recurrent

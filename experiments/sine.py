@@ -1,0 +1,3 @@
+from ._config import Config
+def run(config: Config):
+    """s"""
