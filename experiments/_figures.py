@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 
 matplotlib.use("Agg")
-STYLE = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
+STYLE: dict = {"axes.spines.top": False, "axes.spines.right": False, "font.size": 9}
 
 
 def axes(rows: int = 1, columns: int = 1, width: float = 3.2, height: float = 2.6):
@@ -42,7 +42,9 @@ def images(columns: dict[str, np.ndarray], low: float = 0, high: float = 1) -> F
     return figure
 
 
-def bands(truth: np.ndarray, means: np.ndarray, stds: np.ndarray, context: int) -> Figure:
+def bands(
+    truth: np.ndarray, means: np.ndarray, stds: np.ndarray, context: int
+) -> Figure:
     """Draws sequences `(examples, time)` with forecasts `(examples, horizon)` as bands of
     one and two standard deviations.
     """
@@ -53,7 +55,9 @@ def bands(truth: np.ndarray, means: np.ndarray, stds: np.ndarray, context: int) 
         ax.plot(ahead, mean, color="tab:blue", linewidth=1, label="mean")
         for width, alpha in ((2, 0.15), (1, 0.3)):
             low, high = mean - width * std, mean + width * std
-            ax.fill_between(ahead, low, high, color="tab:blue", alpha=alpha, linewidth=0)
+            ax.fill_between(
+                ahead, low, high, color="tab:blue", alpha=alpha, linewidth=0
+            )
         ax.axvline(context - 0.5, color="gray", linewidth=0.8, linestyle=":")
         ax.set(xlabel="step")
     row[0].legend(frameon=False, fontsize=7)
@@ -79,4 +83,16 @@ def weight_trajectories(thetas: np.ndarray, labels: np.ndarray, title: str) -> F
         xlabel=f"first component ({share[0]:.0%} of the variance)",
         ylabel=f"second component ({share[1]:.0%})",
     )
+    return figure
+
+
+def overlay(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> Figure:
+    """Draws one sequence, `(time,)`, and each prediction of it in a panel of its own."""
+    columns = 3
+    rows = max(1, -(-len(predictions) // columns))
+    figure, grid = axes(rows, columns, height=1.8)
+    for ax, (name, prediction) in zip(grid.flat, predictions.items()):
+        ax.plot(truth, color="black", linewidth=1)
+        ax.plot(prediction, "--", color="tab:blue", linewidth=1)
+        ax.set_title(name, fontsize=7)
     return figure

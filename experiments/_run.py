@@ -1,11 +1,11 @@
 """trials -> a run folder: the one place that trains, resumes and writes results.
 
-    config.json          what was asked for
-    metrics.jsonl        one line for each report of each model, as it goes
-    summary.json         the results, when all is done
-    figures/             *.png
-    checkpoints/MODEL/   for --resume
-    models/MODEL.eqx     the chosen models
+config.json          what was asked for
+metrics.jsonl        one line for each report of each model, as it goes
+summary.json         the results, when all is done
+figures/             *.png
+checkpoints/MODEL/   for --resume
+models/MODEL.eqx     the chosen models
 """
 
 import dataclasses
@@ -24,10 +24,11 @@ import jax
 import jax.random as jr
 import numpy as np
 import optax
-import warp_jax as wj
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+import warp_jax as wj
 
 from ._config import Config, resolve
 
@@ -213,7 +214,9 @@ class _Metrics:
         """Writes a line; those that a killed run had written beyond it go."""
         if self._before is None:
             self.lines = [
-                p for p in self.lines if p["model"] != model or p["step"] < progress.step
+                p
+                for p in self.lines
+                if p["model"] != model or p["step"] < progress.step
             ]
             lines = self.by_model().get(model)
             self._before = lines[-1]["seconds"] if lines else 0.0
@@ -289,7 +292,9 @@ def batched(function: Callable, *arrays: np.ndarray, size: int = 256):
 
 def _table(summary: dict) -> Table:
     """Lays the results out, one metric a column, short enough for 80 characters."""
-    title = f"{summary['experiment']}, preset {summary['preset']}, seed {summary['seed']}"
+    title = (
+        f"{summary['experiment']}, preset {summary['preset']}, seed {summary['seed']}"
+    )
     names = list(dict.fromkeys(k for r in summary["results"] for k in r["metrics"]))
     table = Table(title=title)
     table.add_column("model")
@@ -300,7 +305,10 @@ def _table(summary: dict) -> Table:
         table.add_row(
             row["model"],
             *("" if figure is None else f"{figure:.4g}" for figure in figures),
-            *(f"{row[k]:,}" if row[k] else "" for k in ("parameters", "state_size", "steps")),
+            *(
+                f"{row[k]:,}" if row[k] else ""
+                for k in ("parameters", "state_size", "steps")
+            ),
             f"{row['seconds']:.0f}" if "seconds" in row else "",
         )
     return table

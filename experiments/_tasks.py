@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+
 import warp_jax as wj
 
 from ._data import Split

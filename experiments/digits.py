@@ -5,8 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.nn as jnn
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+
 import warp_jax as wj
 
 from . import _figures as figures
@@ -14,8 +16,13 @@ from ._config import Config
 from ._data import Dataset, load_digits
 from ._data.digits import SIDE
 from ._run import Run, Trial
-from ._tasks import AutoregressiveCompletion, Classification, Completion, completion_metrics
-from .baselines import GRU, HeadDecoder, LRU, Recurrent
+from ._tasks import (
+    AutoregressiveCompletion,
+    Classification,
+    Completion,
+    completion_metrics,
+)
+from .baselines import GRU, HeadDecoder, LRU, Model, Recurrent
 
 
 LENGTH, GIVEN = SIDE * SIDE, SIDE * SIDE // 2
@@ -37,13 +44,13 @@ RATES = {
 }
 
 
-def classifiers(key: jax.Array) -> dict[str, wj.AbstractModel]:
+def classifiers(key: jax.Array) -> dict[str, Model]:
     """Models of about 26 000 parameters each."""
     sizes = {"WARP": (32, 1), "GRU": (80, 64), "LRU": (128, 96)}
     return _models(10, sizes, wj.TimeCoordinate(), lambda decoder: decoder, key)
 
 
-def completers(key: jax.Array) -> dict[str, wj.AbstractModel]:
+def completers(key: jax.Array) -> dict[str, Model]:
     """Models of about 35 000 parameters each, that give a mean and a deviation."""
     sizes = {"WARP": (20, 2), "GRU": (96, 64), "LRU": (128, 128)}
     return _models(2, sizes, wj.RasterCoordinates(SIDE, SIDE), _gaussian, key)
@@ -59,7 +66,7 @@ def _models(
     coordinates: wj.AbstractCoordinates,
     wrap: Callable[[wj.AbstractDecoder], wj.AbstractDecoder],
     key: jax.Array,
-) -> dict[str, wj.AbstractModel]:
+) -> dict[str, Model]:
     keys = jr.split(key, 6)
     width, depth = sizes["WARP"]
     network = eqx.nn.MLP(
@@ -105,8 +112,8 @@ def references(data: Dataset) -> dict[str, wj.Gaussian]:
     shape = test[:, GIVEN:].shape
     return {
         name: wj.Gaussian(
-            np.broadcast_to(outputs[name], shape),
-            np.broadcast_to(np.sqrt(((truth - mean) ** 2).mean(0)) + 1e-2, shape),
+            jnp.broadcast_to(outputs[name], shape),
+            jnp.broadcast_to(np.sqrt(((truth - mean) ** 2).mean(0)) + 1e-2, shape),
         )
         for name, mean in means.items()
     }
@@ -138,7 +145,9 @@ def run(config: Config) -> dict:
     for name, gaussian in baselines.items():
         truth = data.test.xs[:, GIVEN:]
         run.reference(f"completion: {name}", completion_metrics(gaussian, truth))
-    run.figure("learning_curves", figures.learning_curves(run.curves(), "validation NLL"))
+    run.figure(
+        "learning_curves", figures.learning_curves(run.curves(), "validation NLL")
+    )
     _draw(run, data, trained, baselines)
     return run.finish()
 
@@ -155,7 +164,9 @@ def _draw(run: Run, data: Dataset, trained: dict, baselines: dict) -> None:
     columns = {"original": some.xs}
     for name, gaussian in predicted.items():
         lower = np.asarray(gaussian.mean[:8])
-        columns[name.replace(": ", "\n")] = np.concatenate([some.xs[:, :GIVEN], lower], 1)
+        columns[name.replace(": ", "\n")] = np.concatenate(
+            [some.xs[:, :GIVEN], lower], 1
+        )
     pictures = {k: v.reshape(-1, SIDE, SIDE) for k, v in columns.items()}
     run.figure("completed_digits", figures.images(pictures))
     for name, model in trained.items():
@@ -165,7 +176,7 @@ def _draw(run: Run, data: Dataset, trained: dict, baselines: dict) -> None:
             run.figure(f"forecast_{name.split(':')[0]}", bands)
         elif isinstance(model, wj.WARP):
             shown = data.test.head(60)
-            thetas = np.asarray(jax.vmap(model.weights)(shown.xs))
+            thetas = np.asarray(jax.vmap(model.weights)(jnp.asarray(shown.xs)))
             title = "The weights of 60 digits, pixel by pixel; colour: class"
             trajectories = figures.weight_trajectories(thetas, shown.labels, title)
             run.figure("weight_trajectories", trajectories)

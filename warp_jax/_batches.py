@@ -34,7 +34,8 @@ class Batches:
         batch.
         """
         call = "Batches(data, size)"
-        lengths = {leaf.shape[0] for leaf in jax.tree.leaves(data)}
+        data = jax.tree.map(jnp.asarray, data)
+        lengths = {len(leaf) for leaf in jax.tree.leaves(data)}
         if len(lengths) != 1:
             raise ValueError(
                 f"`{call}` needs arrays with one leading axis of examples; got lengths "

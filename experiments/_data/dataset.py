@@ -10,16 +10,15 @@ class Split(NamedTuple):
     """Part of a data set.
 
     - `xs`: sequences, of shape `(examples, time, input)`.
-    - `labels`: a class for each, `(examples,)`, or `None` where there are none.
+    - `labels`: a class for each, `(examples,)`; all zero where there are none.
     """
 
     xs: Float[np.ndarray, "n t d"]
-    labels: Integer[np.ndarray, " n"] | None = None
+    labels: Integer[np.ndarray, " n"]
 
     def head(self, count: int) -> "Split":
         """Returns the first `count` examples."""
-        labels = None if self.labels is None else self.labels[:count]
-        return Split(self.xs[:count], labels)
+        return Split(self.xs[:count], self.labels[:count])
 
 
 class Dataset(NamedTuple):
@@ -35,11 +34,10 @@ class Dataset(NamedTuple):
 
 
 def split_at(name: str, split: Split, train: int, validation: int) -> Dataset:
-    """Cuts examples into three parts: the first `train`, the next `validation`, the rest."""
+    """Cuts examples in three: the first `train`, the next `validation`, and the rest."""
 
     def part(start: int, stop: int | None) -> Split:
-        labels = None if split.labels is None else split.labels[start:stop]
-        return Split(split.xs[start:stop], labels)
+        return Split(split.xs[start:stop], split.labels[start:stop])
 
     stop = train + validation
     return Dataset(name, part(0, train), part(train, stop), part(stop, None))

@@ -2,4 +2,8 @@
 
 from .gru import GRU as GRU
 from .lru import LRU as LRU
-from .recurrent import HeadDecoder as HeadDecoder, Recurrent as Recurrent
+from .recurrent import (
+    HeadDecoder as HeadDecoder,
+    Model as Model,
+    Recurrent as Recurrent,
+)

@@ -98,5 +98,9 @@ class Recurrent(wj.AbstractModel):
         return lax.scan(step, state, (xs, ts, mask))[1]
 
 
+# What an experiment trains.
+Model = wj.WARP | Recurrent
+
+
 def _times(xs, ts):
     return jnp.linspace(0, 1, len(xs), dtype=xs.dtype) if ts is None else ts

@@ -68,7 +68,7 @@ class LowRankTransition(AbstractTransition):
         fastest = min(2 * math.pi * cycles / length, math.pi)
         angles = jr.uniform(v_key, (planes,), maxval=fastest)
         p, q, rest = jnp.split(basis, (planes, 2 * planes), axis=1)
-        cos, sin = jnp.cos(angles) - 1, jnp.sin(angles)
+        cos, sin = jnp.cos(angles)[None] - 1, jnp.sin(angles)[None]
         self.a = jnp.ones(())
         self.U = basis
         # An odd column has no plane to turn in: it starts without effect.

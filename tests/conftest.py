@@ -1,0 +1,51 @@
+"""Options and fixtures of the whole suite."""
+
+import itertools
+
+import jax
+import jax.random as jr
+import jaxtyping
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--typecheck",
+        action="store_true",
+        help="check every call in warp_jax against its annotations, with beartype",
+    )
+
+
+def pytest_configure(config):
+    # Nothing may broadcast by accident.
+    jax.config.update("jax_numpy_rank_promotion", "raise")
+    # The suite compiles much and runs each piece once: a third of its time is saved.
+    jax.config.update("jax_disable_most_optimizations", True)
+    if config.getoption("--typecheck"):
+        # The hook rewrites modules as they are imported, so it must come first.
+        jaxtyping.install_import_hook("warp_jax", "beartype.beartype")
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("-m"):
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    items[:] = [item for item in items if item not in slow]
+
+
+@pytest.fixture
+def getkey():
+    """Gives a new random key at each call, the same ones in every run."""
+    count = itertools.count()
+    return lambda: jr.fold_in(jr.key(2506), next(count))
+
+
+@pytest.fixture(params=["x64", "f32"])
+def precision(request):
+    """Runs a test in double and in single precision."""
+    # Imported late: --typecheck must act before warp_jax is there.
+    from .helpers import x64
+
+    with x64(request.param == "x64"):
+        yield request.param

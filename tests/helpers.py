@@ -1,0 +1,177 @@
+"""Makers of models for the tests, and what counts as equal."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import jax.tree_util as jtu
+import numpy as np
+
+import warp_jax as wj
+
+from .oracle import Choices, HIDDEN, INPUT, OUT
+
+
+# How far from the reference a number may be, relative to the largest one beside it.
+TOLERANCE = {"x64": 1e-10, "f32": 1e-5}
+
+
+def make_low_rank(state_size: int, input_size: int) -> wj.LowRankTransition:
+    # Its start multiplies a vector into the columns of a matrix.
+    with jax.numpy_rank_promotion("allow"):
+        return wj.LowRankTransition(state_size, input_size, 3, key=jr.key(1), length=20)
+
+
+TRANSITIONS: dict[str, Callable[..., wj.AbstractTransition]] = {
+    "dense": wj.DenseTransition,
+    "diagonal": wj.DiagonalTransition,
+    "block": lambda p, c: wj.BlockDiagonalTransition(p, c, 7),
+    "cut_block": lambda p, c: wj.BlockDiagonalTransition(p, c, 4),
+    "low_rank": make_low_rank,
+}
+PAIRWISE = {"increments": wj.Increments, "values": wj.Values}
+CAUSAL_DRIVES = [
+    (drive, time_channel)
+    for drive in ("increments", "values", "causal")
+    for time_channel in (False, True)
+]
+DRIVES = [*CAUSAL_DRIVES, ("noncausal", False), ("noncausal", True)]
+
+
+@contextlib.contextmanager
+def x64(on: bool) -> Iterator[None]:
+    """Switches double precision on or off, for a while."""
+    before = jax.config.read("jax_enable_x64")
+    jax.config.update("jax_enable_x64", on)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
+def make_network(choices: Choices = Choices()) -> eqx.nn.MLP:
+    """Returns an auxiliary network, of 14 weights with the default choices."""
+    ins, outs = choices.network_in, choices.network_out
+    return eqx.nn.MLP(ins, outs, HIDDEN, 1, jax.nn.silu, key=jr.key(2))
+
+
+def make_drive(choices: Choices) -> wj.AbstractDrive:
+    if choices.drive in PAIRWISE:
+        return PAIRWISE[choices.drive](choices.time_channel)
+    build = {"causal": wj.CausalConvolution, "noncausal": wj.NoncausalConvolution}
+    inner = wj.Increments(choices.time_channel)
+    return build[choices.drive](INPUT, 3, 3, drive=inner, key=jr.key(3))
+
+
+def make_decoder(choices: Choices) -> wj.AbstractDecoder:
+    observe = choices.decoder == "observing"
+    decoder = wj.NetworkDecoder(make_network(choices), observe=observe)
+    if choices.decoder == "gaussian":
+        return wj.GaussianDecoder(decoder)
+    if choices.decoder == "tanh":
+        return wj.ActivatedDecoder(decoder, wj.DynamicTanh(OUT))
+    return decoder
+
+
+def make_initial(choices: Choices) -> wj.AbstractInitial:
+    size = choices.state_size
+    if choices.initial == "learnt":
+        return wj.LearntInitial(jnp.zeros(size))
+    return wj.Hypernetwork(INPUT, size, 1, width=4, key=jr.key(4))
+
+
+def make_model(
+    choices: Choices = Choices(), *, roll: wj.AbstractRoll = wj.AutoRoll(), seed: int = 0
+) -> wj.WARP:
+    """Returns a model with every weight off its initial value, and a tame recurrence.
+
+    Its numbers are the same in both precisions, so that one reference serves both.
+    """
+    driven = 3 if choices.drive in ("causal", "noncausal") else INPUT
+    driven += choices.time_channel
+    coordinates = wj.TimeCoordinate()
+    if choices.coordinates == "sinusoidal":
+        coordinates = wj.SinusoidalCoordinates(4, 7.0, scale=3.0)
+    with x64(False):
+        model = wj.WARP(
+            decoder=make_decoder(choices),
+            transition=TRANSITIONS[choices.transition](choices.state_size, driven),
+            initial=make_initial(choices),
+            drive=make_drive(choices),
+            coordinates=coordinates,
+            roll=roll,
+        )
+        model = perturbed(model, seed)
+        model = eqx.tree_at(lambda m: m.transition, model, tamed(model.transition))
+    weights, rest = eqx.partition(model, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda leaf: leaf.astype(float), weights), rest)
+
+
+def perturbed(module, seed: int = 0, scale: float = 0.3):
+    """Moves every weight off its initial value: at A = I and B = 0 mistakes are hidden."""
+    noise = np.random.default_rng(seed)
+
+    def moved(leaf):
+        return leaf + jnp.asarray(scale * noise.standard_normal(leaf.shape), leaf.dtype)
+
+    weights, rest = eqx.partition(module, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(moved, weights), rest)
+
+
+def tamed(transition, radius: float = 0.98):
+    """Scales A to a spectral radius below one, so that long sequences stay finite."""
+    largest = np.max(np.abs(np.linalg.eigvals(np.asarray(transition.matrix()))))
+
+    def scaled(path, leaf):
+        name = path[-1].name
+        return leaf if name in ("B", "V") else leaf * (radius / largest)
+
+    return jtu.tree_map_with_path(scaled, transition)
+
+
+def make_sequence(length: int, seed: int = 0) -> tuple[jax.Array, jax.Array]:
+    """Returns observations, and irregular times that start above zero."""
+    noise = np.random.default_rng(100 + seed)
+    xs = noise.standard_normal((length, INPUT), np.float32)
+    ts = np.cumsum(noise.uniform(0.3, 1.7, length)) / length
+    return jnp.asarray(xs, float), jnp.asarray(ts.astype(np.float32), float)
+
+
+def named_arrays(tree) -> dict[str, np.ndarray]:
+    """Returns every trained array of a model by its place, in double precision."""
+    leaves = jtu.tree_leaves_with_path(eqx.filter(tree, eqx.is_inexact_array))
+    return {jtu.keystr(path): np.asarray(leaf, np.float64) for path, leaf in leaves}
+
+
+def joined(output):
+    """Returns an output as one array: of a Gaussian the mean, then the deviation."""
+    if isinstance(output, wj.Gaussian):
+        return jnp.concatenate([output.mean, output.std], axis=-1)
+    return output
+
+
+def assert_close(got, want, what: str = ""):
+    """Compares arrays, or equal trees of arrays, at the precision in use.
+
+    An error counts against the largest number of its array, or against a tenth of the
+    largest one in the tree: a sum that cancels cannot be better than its terms.
+    """
+    tolerance = TOLERANCE["x64" if jax.config.read("jax_enable_x64") else "f32"]
+    got_leaves, got_tree = jtu.tree_flatten_with_path(got)
+    want_leaves, want_tree = jtu.tree_flatten_with_path(want)
+    assert got_tree == want_tree
+    sizes = [np.max(np.abs(leaf), initial=0) for _, leaf in want_leaves]
+    least = max(1e-3, max(sizes, default=0) / 10)
+    for (path, g), (_, w), size in zip(got_leaves, want_leaves, sizes):
+        g, w, where = np.asarray(g), np.asarray(w), what + jtu.keystr(path)
+        assert g.shape == w.shape, where
+        bound = tolerance * max(least, size)
+        np.testing.assert_allclose(g, w, rtol=0, atol=bound, err_msg=where)
+
+
+def assert_same(got, want):
+    """Compares trees to the last bit."""
+    assert bool(eqx.tree_equal(got, want, typematch=True))
