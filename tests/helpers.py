@@ -84,7 +84,10 @@ def make_initial(choices: Choices) -> wj.AbstractInitial:
 
 
 def make_model(
-    choices: Choices = Choices(), *, roll: wj.AbstractRoll = wj.AutoRoll(), seed: int = 0
+    choices: Choices = Choices(),
+    *,
+    roll: wj.AbstractRoll = wj.AutoRoll(),
+    seed: int = 0,
 ) -> wj.WARP:
     """Returns a model with every weight off its initial value, and a tame recurrence.
 

@@ -136,8 +136,8 @@ def decode(choices: Choices, w: Arrays, theta, x, time):
         mean, raw = np.split(y, 2)
         return np.concatenate([mean, np.log1p(np.exp(raw))])
     if choices.decoder == "tanh":
-        a, b, alpha, beta = (w[f".decoder.activation.{n}"] for n in ("a", "b", "alpha", "beta"))
-        return alpha * np.tanh((y - b) / a) + beta
+        tanh = {n: w[f".decoder.activation.{n}"] for n in ("a", "b", "alpha", "beta")}
+        return tanh["alpha"] * np.tanh((y - tanh["b"]) / tanh["a"]) + tanh["beta"]
     return y
 
 
@@ -163,7 +163,7 @@ def run(choices: Choices, w: Arrays, xs, ts, queries=None, mask=None, limit=None
 
 
 def gradient(
-    function: Callable[[dict[str, np.ndarray]], complex], arrays: Arrays
+    function: Callable[[Arrays], np.generic], arrays: Arrays
 ) -> dict[str, np.ndarray]:
     """Differentiates a scalar function in every entry of every array."""
     slopes = {name: np.zeros(array.shape) for name, array in arrays.items()}

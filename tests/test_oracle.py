@@ -108,7 +108,9 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
         Choices("low_rank", "learnt", "values", True, "tanh", "sinusoidal"),
         Choices("dense", "learnt", "causal", False, "observing"),
         Choices("diagonal", drive="noncausal", time_channel=True, decoder="gaussian"),
-        Choices("cut_block", drive="causal", time_channel=True, coordinates="sinusoidal"),
+        Choices(
+            "cut_block", drive="causal", time_channel=True, coordinates="sinusoidal"
+        ),
         Choices("low_rank", time_channel=True, decoder="observing"),
     ),
     ids=lambda choices: f"{choices.drive}-{choices.decoder}",

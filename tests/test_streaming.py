@@ -1,0 +1,133 @@
+"""One step at a time, or in two parts, gives the numbers of one call."""
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import pytest
+import warp_jax as wj
+
+from .helpers import assert_close, assert_same, CAUSAL_DRIVES, make_model, make_sequence
+from .oracle import Choices
+
+
+def streamed(model, state, xs, ts, queries):
+    """Takes the steps of a sequence one by one from a state, and reads after each."""
+
+    def step(state, inputs):
+        x, t, query = inputs
+        state = model.step(state, x, t)
+        return state, model.read(state, query)
+
+    return lax.scan(step, state, (xs, ts, queries))
+
+
+@eqx.filter_jit
+def in_parts(model, xs, ts, queries, cut):
+    """Returns outputs and last states: whole, streamed, and cut in two, both ways on."""
+    first, second = (xs[:cut], ts[:cut]), (xs[cut:], ts[cut:], queries[cut:])
+    start = model.init(xs[0], ts[0])
+    state, outputs = streamed(model, start, xs[1:], ts[1:], queries[1:])
+    beginning = model.read(start, queries[0])
+    outputs = jnp.concatenate([beginning[None], outputs])
+    middle = model.final(*first)
+    last, rest = streamed(model, middle, *second)
+    return {
+        "whole": (model(xs, ts, queries), model.final(xs, ts)),
+        "streamed": (outputs, state),
+        "batch, then steps": (jnp.concatenate([outputs[:cut], rest]), last),
+        "batch, then batch": (
+            jnp.concatenate(
+                [model(*first, queries[:cut]), model(*second, state=middle)]
+            ),
+            model.final(*second[:2], state=middle),
+        ),
+    }
+
+
+@pytest.mark.parametrize("drive, time_channel", CAUSAL_DRIVES)
+def test_streams_and_parts_give_the_whole(drive, time_channel, precision):
+    decoder = "observing" if time_channel else "network"
+    choices = Choices(
+        "low_rank", drive=drive, time_channel=time_channel, decoder=decoder
+    )
+    xs, ts = make_sequence(7)
+    # The cut lies inside the first window of the convolution.
+    parts = in_parts(make_model(choices), xs, ts, ts + 0.1, 2)
+    whole = parts.pop("whole")
+    for part in parts.values():
+        assert_close(part, whole)
+
+
+@pytest.mark.parametrize("length", (1, 2))
+def test_the_shortest_sequences_stream(length, precision):
+    model, (xs, ts) = make_model(Choices(drive="causal")), make_sequence(length)
+    state = model.init(xs[0], ts[0])
+    for x, t in zip(xs[1:], ts[1:]):
+        state = model.step(state, x, t)
+    assert_close(state, model.final(xs, ts))
+    assert_close(model.read(state, ts[-1]), model(xs, ts)[-1])
+
+
+def test_weights_and_last_continue_too(precision):
+    model, (xs, ts) = make_model(), make_sequence(7)
+    middle = model.final(xs[:3], ts[:3])
+    assert_close(model.weights(xs[3:], ts[3:], state=middle), model.weights(xs, ts)[3:])
+    assert_close(model.last(xs[3:], ts[3:], state=middle), model.last(xs, ts))
+
+
+def test_the_first_weights_are_the_initial_state(precision):
+    model, (xs, ts) = make_model(), make_sequence(3)
+    assert_close(model.weights(xs, ts)[0], model.initial(xs[0]))
+    assert_close(model.init(xs[0]).theta, model.initial(xs[0]))
+
+
+def test_a_batch_of_streams_is_its_streams(precision):
+    model = make_model(Choices(drive="causal", time_channel=True))
+    sequences = [make_sequence(5, seed) for seed in range(3)]
+    xs, ts = (jnp.stack(arrays) for arrays in zip(*sequences))
+
+    @eqx.filter_jit
+    def batch(model, xs, ts):
+        states = jax.vmap(model.init)(xs[:, 0], ts[:, 0])
+        arguments = xs[:, 1:], ts[:, 1:], ts[:, 1:]
+        return jax.vmap(lambda *a: streamed(model, *a))(states, *arguments)
+
+    states, outputs = batch(model, xs, ts)
+    assert_close(outputs, eqx.filter_jit(jax.vmap(model))(xs, ts)[:, 1:])
+    for i, (x, t) in enumerate(sequences):
+        assert_close(jax.tree.map(lambda a: a[i], states), model.final(x, t))
+
+
+def test_jit_changes_no_step(precision):
+    model, (xs, ts) = make_model(), make_sequence(2)
+    state = model.init(xs[0], ts[0])
+    step = eqx.filter_jit(model.step)
+    assert_close(step(state, xs[1], ts[1]), model.step(state, xs[1], ts[1]))
+
+
+def test_any_state_can_be_read_at_any_time(precision):
+    model, (xs, ts) = make_model(), make_sequence(4)
+    state = model.final(xs, ts)
+    times = jnp.array([0.0, 0.3, 2.0])
+    many = jax.vmap(lambda time: model.read(state, time))(times)
+    for time, output in zip(times, many):
+        assert_close(model.last(xs, ts, time), output)
+
+
+def test_times_are_spread_over_zero_to_one_by_default(precision):
+    choices = Choices(time_channel=True)
+    model, (xs, _) = make_model(choices), make_sequence(5)
+    assert_same(model(xs), model(xs, jnp.linspace(0, 1, 5)))
+    assert_same(model(xs[:1]), model(xs[:1], jnp.zeros(1)))
+
+
+def test_a_noncausal_drive_refuses_to_stream():
+    model, (xs, ts) = make_model(Choices(drive="noncausal")), make_sequence(4)
+    state = model.final(xs, ts)
+    with pytest.raises(ValueError, match="sees the future"):
+        model.step(model.init(xs[0]), xs[1], 0.1)
+    with pytest.raises(ValueError, match="cannot continue"):
+        model(xs, ts + ts[-1], state=state)
+    with pytest.raises(ValueError, match="sees the future"):
+        wj.forecast(model, xs, 2)
