@@ -48,4 +48,13 @@ def precision(request):
     from .helpers import x64
 
     with x64(request.param == "x64"):
-        yield request.param
+        yield
+
+
+@pytest.fixture
+def double():
+    """Runs a test in double precision alone, where the logic is at stake."""
+    from .helpers import x64
+
+    with x64(True):
+        yield

@@ -126,7 +126,8 @@ class WARP(AbstractModel):
             call, xs, ts, mask, state, key
         )
         if queries is None:
-            queries = ts
+            # Padding may have no time: it is read at the latest one known.
+            queries = jnp.where(jnp.isfinite(ts), ts, held[1])
         else:
             queries = check_array(call, "queries", queries, 1)
             check_length(call, "queries", queries, len(xs), "the steps of `xs`")
@@ -273,11 +274,13 @@ class WARP(AbstractModel):
             known = hold(ts, mask)
             known = known if state is None else jnp.append(state.t, known)
             ts = check_increasing(call, ts, known)
-        held_xs, held_ts = hold(xs, mask), hold(ts, mask)
         continued = state is not None
-        if not continued:
+        if state is None:
+            held_xs, held_ts = hold(xs, mask), hold(ts, mask)
             x = held_xs[0]
             state = State(self.initial(x, key=key), x, held_ts[0], self.drive.init(x))
+        else:
+            held_xs, held_ts = hold(xs, mask, state.x), hold(ts, mask, state.t)
         dxs, memory = self.drive(state, xs, ts, mask)
         moves = advancing(mask, length, continued)
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.

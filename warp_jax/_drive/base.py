@@ -20,21 +20,29 @@ def latest_valid(mask: Mask) -> Int[Array, " t"]:
     return jnp.where(latest < 0, jnp.argmax(mask), latest)
 
 
-def hold(values: Shaped[Array, "t ..."], mask: Mask | None) -> Shaped[Array, "t ..."]:
-    """Returns `values` with the latest valid one in the place of each invalid one."""
-    return values if mask is None else values[latest_valid(mask)]
+def hold(
+    values: Shaped[Array, "t ..."],
+    mask: Mask | None,
+    start: Shaped[Array, "..."] | None = None,
+) -> Shaped[Array, "t ..."]:
+    """Returns `values` with the latest valid one in the place of each invalid one.
+
+    Before the first valid one that is `start`, by default the first valid one itself.
+    """
+    if mask is None:
+        return values
+    held = values[latest_valid(mask)]
+    if start is None:
+        return held
+    started = jnp.cumsum(mask) > 0
+    return jnp.where(started.reshape((-1,) + (1,) * (values.ndim - 1)), held, start)
 
 
 def previous(
     start: Shaped[Array, "..."], values: Shaped[Array, "t ..."], mask: Mask | None
 ) -> Shaped[Array, "t ..."]:
     """Returns for each step the latest valid value before it, `start` before the first."""
-    earlier = hold(values, mask)[:-1]
-    if mask is not None:
-        started = (jnp.cumsum(mask) > 0)[:-1]
-        started = started.reshape(started.shape + (1,) * (values.ndim - 1))
-        earlier = jnp.where(started, earlier, start)
-    return jnp.concatenate([start[None], earlier])
+    return jnp.concatenate([start[None], hold(values, mask, start)[:-1]])
 
 
 def advancing(mask: Mask | None, length: int, continued: bool) -> Mask:
