@@ -5,6 +5,7 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import pytest
+
 import warp_jax as wj
 
 from .helpers import assert_close, assert_same, CAUSAL_DRIVES, make_model, make_sequence
