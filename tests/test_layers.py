@@ -1,0 +1,45 @@
+"""Modules import only from the rows above their own."""
+
+import ast
+import pathlib
+
+import pytest
+
+
+ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
+ROWS = (
+    {"_types", "_check"},
+    {"_abstract_model", "_weightspace", "_drive", "_coordinates", "_loss"},
+    {"_save", "_batches", "_initial", "_transition", "_decoder"},
+    {"_roll"},
+    {"_model"},
+    {"_forecast", "_fit"},
+)
+RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
+FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")
+
+
+def _top(path):
+    return path.relative_to(ROOT).parts[0].removesuffix(".py")
+
+
+def _imports(path):
+    depth = len(path.relative_to(ROOT).parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level == depth:
+            names = [node.module] if node.module else [a.name for a in node.names]
+            yield from (name.split(".")[0] for name in names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_upwards(path):
+    for name in _imports(path):
+        assert RANK[name] < RANK[_top(path)], f"{_top(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_files_are_short_and_use_public_jax_alone(path):
+    text = path.read_text()
+    assert len(text.splitlines()) <= 350
+    assert "jax._src" not in text
+    assert "import optax" not in text or path.name == "_fit.py"
