@@ -1,5 +1,8 @@
 """Bad input raises an error that quotes the call and the value."""
 
+# Wrong types are what is tested here.
+# pyright: reportArgumentType=false
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr

@@ -61,7 +61,7 @@ def everything(model, xs, ts, mask):
 
     def loss(arguments):
         axes = (None, 0, 0, None if mask is None else 0)
-        losses, told = jax.vmap(one, axes)(*arguments, mask)
+        losses, told = jax.vmap(one, axes)(*arguments, mask)  # pyright: ignore[reportCallIssue]
         return jnp.sum(losses), told
 
     run = eqx.filter_value_and_grad(loss, has_aux=True)
