@@ -187,7 +187,9 @@ class Run:
             "versions": _versions(),
         }
         _write_json(self.folder / "summary.json", summary)
-        Console().print(_table(summary))
+        # Off a terminal rich would assume 80 columns, too few for every metric.
+        width = None if sys.stdout.isatty() else 150
+        Console(width=width).print(_table(summary))
         self.console.print(f"Written to {self.folder}", soft_wrap=True, highlight=False)
         return summary
 
