@@ -19,18 +19,12 @@ from .oracle import Choices, HIDDEN, INPUT, OUT
 TOLERANCE = {"x64": 1e-10, "f32": 1e-5}
 
 
-def make_low_rank(state_size: int, input_size: int) -> wj.LowRankTransition:
-    # Its start multiplies a vector into the columns of a matrix.
-    with jax.numpy_rank_promotion("allow"):
-        return wj.LowRankTransition(state_size, input_size, 3, key=jr.key(1), length=20)
-
-
 TRANSITIONS: dict[str, Callable[..., wj.AbstractTransition]] = {
     "dense": wj.DenseTransition,
     "diagonal": wj.DiagonalTransition,
     "block": lambda p, c: wj.BlockDiagonalTransition(p, c, 7),
     "cut_block": lambda p, c: wj.BlockDiagonalTransition(p, c, 4),
-    "low_rank": make_low_rank,
+    "low_rank": lambda p, c: wj.LowRankTransition(p, c, 3, key=jr.key(1), length=20),
 }
 PAIRWISE = {"increments": wj.Increments, "values": wj.Values}
 CAUSAL_DRIVES = [

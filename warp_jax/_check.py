@@ -100,7 +100,8 @@ def check_increasing(call: str, array: Array, ts: Array) -> Array:
     """Returns `array`; raises where the times `ts` run backwards."""
     back = jnp.diff(ts) < 0
     message = f"`{call}` needs times that never decrease"
-    if is_concrete(ts) and jnp.any(back):
+    # Inside `jit` even known times give unknown differences.
+    if is_concrete(back) and jnp.any(back):
         i = int(jnp.argmax(back))
         message += f"; got {ts[i]} before {ts[i + 1]}"
     return check_values(array, jnp.any(back), f"{message}. Sort the sequence by time.")

@@ -100,5 +100,5 @@ class RasterCoordinates(AbstractCoordinates):
         row, column = jnp.divmod(pixel, self.width)
         place = 2 * jnp.stack([row / (self.height - 1), column / (self.width - 1)]) - 1
         frequencies = jnp.pi / 2 * jnp.arange(1, self.waves + 1, dtype=time.dtype)
-        angles = (frequencies[:, None] * place).ravel()
+        angles = jnp.outer(frequencies, place).ravel()
         return jnp.concatenate([time[None], place, jnp.sin(angles), jnp.cos(angles)])

@@ -153,7 +153,7 @@ def _forced(call: str, forcing, count: int, key: Key | None) -> Bool[Array, " s"
     probability = jnp.asarray(forcing, dtype=float)
     inside = (probability >= 0) & (probability <= 1)
     probability = check_values(probability, ~inside, message)
-    if not traced and forcing in (0, 1):
+    if not traced and float(forcing) in (0, 1):
         return jnp.full(count, bool(forcing))
     if key is None:
         raise ValueError(
