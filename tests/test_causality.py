@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
 import warp_jax as wj
 
 from .helpers import assert_same, CAUSAL_DRIVES, joined, make_model, make_sequence

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+
 import warp_jax as wj
 
 from .helpers import assert_close, assert_same, joined, make_model, make_sequence

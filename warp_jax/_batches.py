@@ -35,15 +35,16 @@ class Batches:
         """
         call = "Batches(data, size)"
         data = jax.tree.map(jnp.asarray, data)
-        lengths = {len(leaf) for leaf in jax.tree.leaves(data)}
-        if len(lengths) != 1:
+        shapes = [leaf.shape for leaf in jax.tree.leaves(data)]
+        lengths = {shape[:1] for shape in shapes}
+        if len(lengths) != 1 or () in lengths:
             raise ValueError(
-                f"`{call}` needs arrays with one leading axis of examples; got lengths "
-                f"{sorted(lengths)}."
+                f"`{call}` needs arrays with one leading axis of examples; got shapes "
+                f"{shapes}."
             )
         self.data = data
         self.size = check_integer(call, "size", size, 1)
-        self.examples = lengths.pop()
+        (self.examples,) = lengths.pop()
         if self.size > self.examples:
             raise ValueError(
                 f"`{call}` needs `size` of at most the {self.examples} examples; got "

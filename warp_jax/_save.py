@@ -77,19 +77,19 @@ def save(path: Path, model: PyTree) -> None:
         "leaves": _describe(tree),
     }
     try:
-        with tempfile.NamedTemporaryFile(
+        file = tempfile.NamedTemporaryFile(
             dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = file.name
-            try:
+        )
+        try:
+            with file:
                 file.write(json.dumps(header).encode() + b"\n")
                 eqx.tree_serialise_leaves(file, eqx.filter(tree, _is_data))
                 file.flush()
                 os.fsync(file.fileno())
-            except BaseException:
-                os.unlink(temporary)
-                raise
-        os.replace(temporary, path)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
     except OSError as error:
         raise OSError(
             error.errno,
