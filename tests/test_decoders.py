@@ -80,9 +80,10 @@ def test_a_gaussian_has_a_positive_deviation_of_at_least_the_least(precision):
         eqx.nn.Linear(1, 4, key=jr.key(0)),
         (jnp.zeros((4, 1)), bias),
     )
-    decoder = wj.GaussianDecoder(wj.NetworkDecoder(network), min_std=0.01)
+    inner = wj.NetworkDecoder(network)
+    decoder = wj.GaussianDecoder(inner, min_std=0.01)
     read = lambda theta: decoder(make_state(decoder, theta), jnp.ones(1))  # noqa: E731
-    theta = decoder.decoder.flatten(network)
+    theta = inner.flatten(network)
     gaussian = read(theta)
     assert_close(gaussian.mean, np.array([3.0, -2.0]))
     assert_close(gaussian.std, np.array([np.log1p(np.e), 0.01]))

@@ -232,8 +232,10 @@ class _Loop(NamedTuple):
             try:
                 trained = self.update(trained, batch, self.key, jnp.asarray(step))
             except eqx.EquinoxRuntimeError as error:
+                # Around the reason lie a stack and hints, which the cause still shows.
+                _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
                 raise FloatingPointError(
-                    f"`{self.call}` stopped at step {step}: {error}"
+                    f"`{self.call}` stopped at step {step}: {reason.splitlines()[0]}"
                 ) from error
         _check_steps(self.call, trained, start, stop)
         return trained
