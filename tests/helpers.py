@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import jax.tree_util as jtu
 import numpy as np
+import pytest
 
 import warp_jax as wj
 
@@ -172,3 +173,11 @@ def assert_close(got, want, what: str = ""):
 def assert_same(got, want):
     """Compares trees to the last bit."""
     assert bool(eqx.tree_equal(got, want, typematch=True))
+
+
+def assert_refused(act, kind: type[Exception], call: str, fragment: str):
+    """Runs what should fail with a model, and looks for the call and the value."""
+    with pytest.raises(kind) as caught:
+        act(make_model())
+    assert f"`{call}" in str(caught.value)
+    assert fragment in str(caught.value)

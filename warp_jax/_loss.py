@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float, Integer, Shaped
+from jaxtyping import Array, Float, Integer
 
 from ._check import check_integer, check_mask, check_values, is_concrete
 from ._types import Gaussian, Mask, Scalar
@@ -28,23 +28,40 @@ def _check_pair(call: str, prediction, target) -> tuple[Array, Array]:
     return prediction, target
 
 
-def _masked_mean(call: str, values: Shaped[Array, "..."], mask) -> Scalar:
+def _check_gaussian(call: str, gaussian, target) -> Array:
+    """Returns `target` as an array; raises unless mean and deviation have its shape."""
+    if not isinstance(gaussian, Gaussian):
+        raise TypeError(
+            f"`{call}` needs a `Gaussian`; got {type(gaussian).__name__}. Wrap the "
+            "decoder in a `GaussianDecoder`."
+        )
+    _, target = _check_pair(call, gaussian.mean, target)
+    if jnp.shape(gaussian.std) != target.shape:
+        raise ValueError(
+            f"`{call}` needs arrays of one shape, for nothing is broadcast; got a std of "
+            f"shape {jnp.shape(gaussian.std)} for a mean of {target.shape}."
+        )
+    return target
+
+
+def _check_mask(call: str, mask, target: Array) -> Array | None:
+    """Returns `mask` with as many axes as `target`, if there is one."""
+    if mask is None:
+        return None
+    mask = check_mask(call, mask, target.shape[0], "the target's steps")
+    return mask.reshape(mask.shape + (1,) * (target.ndim - 1))
+
+
+def _hide(target: Array, mask: Array | None, instead: Array) -> Array:
+    """Keeps padding, which may be NaN, out of the gradient as well as of the value."""
+    return target if mask is None else jnp.where(mask, target, instead)
+
+
+def _mean(values: Array, mask: Array | None) -> Scalar:
     if mask is None:
         return jnp.mean(values)
-    mask = check_mask(call, mask, values.shape[0], "the target's steps")
-    mask = mask.reshape(mask.shape + (1,) * (values.ndim - 1))
     count = jnp.sum(jnp.broadcast_to(mask, values.shape))
     return jnp.sum(jnp.where(mask, values, 0)) / count.astype(values.dtype)
-
-
-def _hide(target: Array, mask, instead: Array) -> Array:
-    """Keeps padding, which may be NaN, out of the gradient as well as of the value."""
-    if mask is None:
-        return target
-    mask = jnp.asarray(mask)
-    return jnp.where(
-        mask.reshape(mask.shape + (1,) * (target.ndim - 1)), target, instead
-    )
 
 
 def mse(
@@ -62,9 +79,11 @@ def mse(
     **Raises:** `ValueError` for unequal shapes or a mask without a valid step,
     `TypeError` for what is not an array.
     """
-    prediction, target = _check_pair("mse(prediction, target)", prediction, target)
+    call = "mse(prediction, target, mask)"
+    prediction, target = _check_pair(call, prediction, target)
+    mask = _check_mask(call, mask, target)
     error = prediction - _hide(target, mask, jax.lax.stop_gradient(prediction))
-    return _masked_mean("mse(prediction, target, mask)", error**2, mask)
+    return _mean(error**2, mask)
 
 
 def gaussian_nll(
@@ -82,11 +101,13 @@ def gaussian_nll(
     - `target`: of shape `(time, out)`.
     - `mask`: boolean, `(time,)`, False = padding. By default every step counts.
     """
-    _, target = _check_pair("gaussian_nll(gaussian, target)", gaussian.mean, target)
+    call = "gaussian_nll(gaussian, target, mask)"
+    target = _check_gaussian(call, gaussian, target)
+    mask = _check_mask(call, mask, target)
     target = _hide(target, mask, jax.lax.stop_gradient(gaussian.mean))
     error = (target - gaussian.mean) / gaussian.std
     nll = jnp.log(gaussian.std) + error**2 / 2 + math.log(2 * math.pi) / 2
-    return _masked_mean("gaussian_nll(gaussian, target, mask)", nll, mask)
+    return _mean(nll, mask)
 
 
 def bits_per_dim(
@@ -112,7 +133,7 @@ def bits_per_dim(
     outside the levels.
     """
     call = "bits_per_dim(gaussian, target, bins, low, high)"
-    _, target = _check_pair(call, gaussian.mean, target)
+    target = _check_gaussian(call, gaussian, target)
     bins = check_integer(call, "bins", bins, 2)
     if not low < high:
         raise ValueError(f"`{call}` needs `low < high`; got low={low}, high={high}.")

@@ -215,7 +215,7 @@ class WARP(AbstractModel):
         call = "model.init(x, t)"
         x = check_finite(call, "x", check_array(call, "x", x, 1))
         self._check_input(call, x)
-        t = _time(call, "t", t, x)
+        t = check_finite(call, "t", _time(call, "t", t, x))
         return State(self.initial(x, key=key), x, t, self.drive.init(x))
 
     def step(self, state: State, x: Observation, t: ScalarLike) -> State:
@@ -238,6 +238,7 @@ class WARP(AbstractModel):
         # Streams run inside scans, where a check of values would cost more than the step.
         if is_concrete(x, t, state.t):
             x = check_finite(call, "x", x)
+            t = check_finite(call, "t", t)
             t = check_increasing(call, t, jnp.stack([state.t, t]))
         dx, memory = self.drive.step(state, x, t)
         return State(self.roll.step(self.transition, state.theta, dx), x, t, memory)
