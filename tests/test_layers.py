@@ -31,6 +31,15 @@ def _imports(path):
             yield from (name.split(".")[0] for name in names)
 
 
+def _outside(path):
+    """Yields the first name of every absolute import."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield str(node.module).split(".")[0]
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_upwards(path):
     for name in _imports(path):
@@ -38,8 +47,20 @@ def test_imports_point_upwards(path):
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_files_are_short_and_use_public_jax_alone(path):
+def test_files_are_short_and_stay_within_their_means(path):
     text = path.read_text()
     assert len(text.splitlines()) <= 350
+    outside = set(_outside(path))
     assert "jax._src" not in text
-    assert "import optax" not in text or path.name == "_fit.py"
+    assert not outside & {"numpy", "pickle", "diffrax", "warp_jax"}
+    assert "optax" not in outside or path.name == "_fit.py"
+    assert "orbax" not in outside or path.name == "_save.py"
+
+
+def test_every_file_has_a_row():
+    assert {_top(path) for path in FILES} == set(RANK)
+
+
+def test_every_module_opens_with_what_goes_in_and_what_comes_out():
+    for path in FILES:
+        assert ast.get_docstring(ast.parse(path.read_text())), path

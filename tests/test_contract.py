@@ -1,0 +1,261 @@
+"""What holds for every public class and function, and the names that callers rely on."""
+
+import inspect
+import operator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import warp_jax as wj
+
+from .helpers import assert_close, assert_same, make_model, make_network, perturbed
+from .oracle import Choices
+
+
+STATE, DRIVEN = 14, 2
+TRANSITION = make_model().transition
+OUT_NETWORK = Choices(decoder="gaussian")
+
+
+def _decoder():
+    return wj.NetworkDecoder(make_network())
+
+
+def _read(decoder, x):
+    theta = x[0] * jnp.linspace(-1, 1, decoder.state_size)
+    state = wj.State(theta, x, jnp.array(0.3))
+    return decoder(state, jnp.array([0.4]))
+
+
+def _drive(drive, x):
+    xs = jnp.stack([x, 2 * x, -x])
+    start = wj.State(jnp.zeros(0), x, jnp.array(0.0), drive.init(x))
+    return drive(start, xs, jnp.linspace(0, 1, 3), None)[0]
+
+
+def _roll(roll, x):
+    dxs = jnp.stack([x, 2 * x, -x])
+    read = lambda theta, context: theta * context  # noqa: E731
+    arguments = (TRANSITION, jnp.ones(STATE), dxs, jnp.ones(3, bool))
+    return roll(*arguments, read, jnp.arange(3.0))[0]
+
+
+def _coordinate(coordinates, x):
+    return coordinates(x[0])
+
+
+def _transition(kind, *sizes):
+    """Returns how to make a transition, and a use of it."""
+    make = lambda key: kind(STATE, DRIVEN, *sizes)  # noqa: E731
+    return make, lambda made, x: made.step(jnp.ones(STATE), x)
+
+
+# How to make each class from a key, and what it gives for an observation `x`.
+MODULES = {
+    "ActivatedDecoder": (lambda key: wj.ActivatedDecoder(_decoder(), jnp.tanh), _read),
+    "AutoRoll": (lambda key: wj.AutoRoll(), _roll),
+    "BlockDiagonalTransition": _transition(wj.BlockDiagonalTransition, 4),
+    "CausalConvolution": (lambda key: wj.CausalConvolution(2, 3, 2, key=key), _drive),
+    "Clip": (lambda key: wj.Clip(0.5), lambda made, x: made(x)),
+    "DenseTransition": _transition(wj.DenseTransition),
+    "DiagonalTransition": _transition(wj.DiagonalTransition),
+    "DynamicTanh": (lambda key: wj.DynamicTanh(2), lambda made, x: made(x)),
+    "Gaussian": (
+        lambda key: wj.Gaussian(jr.normal(key, (2,)), jnp.ones(2)),
+        lambda made, x: made.sample(jr.key(0)) * x,
+    ),
+    "GaussianDecoder": (
+        lambda key: wj.GaussianDecoder(wj.NetworkDecoder(make_network(OUT_NETWORK))),
+        _read,
+    ),
+    "Hypernetwork": (
+        lambda key: wj.Hypernetwork(2, STATE, key=key),
+        lambda made, x: made(x),
+    ),
+    "Increments": (lambda key: wj.Increments(time_channel=True), _drive),
+    "LearntInitial": (
+        lambda key: wj.LearntInitial(jr.normal(key, (STATE,))),
+        lambda made, x: made(x) * x[0],
+    ),
+    "LowRankTransition": (
+        lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key),
+        lambda made, x: made.step(jnp.ones(STATE), x),
+    ),
+    "NetworkDecoder": (lambda key: wj.NetworkDecoder(make_network()), _read),
+    "NoisyInitial": (
+        lambda key: wj.NoisyInitial(wj.Hypernetwork(2, STATE, key=key), 0.1),
+        lambda made, x: made(x, key=jr.key(0)),
+    ),
+    "NoncausalConvolution": (
+        lambda key: wj.NoncausalConvolution(2, 3, 3, key=key),
+        _drive,
+    ),
+    "RasterCoordinates": (lambda key: wj.RasterCoordinates(2, 3, 1), _coordinate),
+    "SequentialRoll": (lambda key: wj.SequentialRoll(segment=2, limit=3.0), _roll),
+    "SinusoidalCoordinates": (lambda key: wj.SinusoidalCoordinates(4), _coordinate),
+    "State": (
+        lambda key: wj.State(jr.normal(key, (STATE,)), jnp.ones(2), jnp.array(0.0)),
+        lambda made, x: made.theta * x[0],
+    ),
+    "TimeCoordinate": (lambda key: wj.TimeCoordinate(), _coordinate),
+    "Values": (lambda key: wj.Values(), _drive),
+    "WARP": (
+        lambda key: make_model(Choices("low_rank", drive="causal")),
+        lambda made, x: made(jnp.stack([x, 2 * x, -x])),
+    ),
+    "WeightSpace": (
+        lambda key: wj.WeightSpace(make_network()),
+        lambda made, x: made.unflatten(x[0] * jnp.ones(made.size)).layers[0].weight,
+    ),
+}
+# Classes that hold a training or its data, and are no part of a model.
+OTHERS = {
+    "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
+    "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
+    "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
+}
+PUBLIC = {name: getattr(wj, name) for name in dir(wj) if not name.startswith("_")}
+CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
+CONCRETE = {name for name, kind in CLASSES.items() if not inspect.isabstract(kind)}
+X = np.array([0.3, -0.8], np.float32)
+
+
+def built(name):
+    make, use = MODULES[name]
+    return perturbed(make(jr.key(0))), use
+
+
+def test_every_public_class_is_visited():
+    assert CONCRETE == set(MODULES) | set(OTHERS)
+    assert all(name.startswith("Abstract") for name in set(CLASSES) - CONCRETE)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_jit_and_vmap_change_nothing(name):
+    module, use = built(name)
+    xs = jnp.stack([jnp.asarray(X), jnp.zeros(2), -2 * jnp.asarray(X)])
+    one = eqx.filter_jit(use)
+    many = eqx.filter_jit(lambda module, xs: jax.vmap(lambda x: use(module, x))(xs))
+    outputs = many(module, xs)
+    assert_close(one(module, xs[0]), use(module, xs[0]))
+    for i, x in enumerate(xs):
+        assert_close(jax.tree.map(operator.itemgetter(i), outputs), one(module, x))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_is_differentiable(name):
+    module, use = built(name)
+
+    @eqx.filter_jit
+    def slopes(module, x):
+        def loss(arguments):
+            leaves = jax.tree.leaves(use(*arguments))
+            return sum(jnp.sum(jnp.sin(leaf)) for leaf in leaves)
+
+        return eqx.filter_grad(loss)((module, x))
+
+    of_module, of_x = slopes(module, jnp.asarray(X))
+    leaves = jax.tree.leaves(of_module)
+    assert len(leaves) == len(jax.tree.leaves(eqx.filter(module, eqx.is_inexact_array)))
+    assert all(np.all(np.isfinite(leaf)) for leaf in (*leaves, of_x))
+    # What a decoder or a drive does not use may have a slope of zero, but not everything.
+    assert any(np.any(leaf) for leaf in (*leaves, of_x))
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_everything_is_saved_and_loaded(name, tmp_path):
+    module, _ = built(name)
+    wj.save(tmp_path / "module", module)
+    like = MODULES[name][0](jr.key(1))
+    assert_same(wj.load(tmp_path / "module", like), module)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_two_of_a_kind_share_their_compiled_code(name):
+    make, use = MODULES[name]
+    traces = []
+
+    @eqx.filter_jit
+    def counted(module, x):
+        traces.append(name)
+        return use(module, x)
+
+    first, second = make(jr.key(0)), make(jr.key(1))
+    assert hash(jax.tree.structure(first)) == hash(jax.tree.structure(second))
+    counted(first, jnp.asarray(X))
+    counted(second, jnp.asarray(X))
+    assert len(traces) == 1
+
+
+@pytest.mark.parametrize("name", [*MODULES, *OTHERS])
+def test_everything_prints(name):
+    made = OTHERS[name]() if name in OTHERS else built(name)[0]
+    assert name in repr(made)
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_everything_is_documented(name):
+    thing = PUBLIC[name]
+    assert inspect.getdoc(thing)
+    # Python writes such a docstring itself where there is none.
+    assert not str(thing.__doc__).startswith(f"{name}(")
+    if name in CLASSES and issubclass(thing, eqx.Module):
+        for method, function in vars(thing).items():
+            if inspect.isfunction(function) and not method.startswith("_"):
+                assert inspect.getdoc(getattr(thing, method)), method
+
+
+CONTRACT = {
+    "WARP": "decoder transition initial drive coordinates roll",
+    "WARP.__call__": "self xs ts queries mask",
+    "WARP.weights": "self xs ts mask",
+    "WARP.last": "self xs ts query mask",
+    "WARP.init": "self x t",
+    "WARP.step": "self state x t",
+    "WARP.read": "self state time",
+    "State": "theta x t",
+    "NetworkDecoder": "network observe",
+    "NetworkDecoder.flatten": "self network",
+    "NetworkDecoder.unflatten": "self theta",
+    "GaussianDecoder": "decoder min_std",
+    "Gaussian": "mean std",
+    "AbstractDecoder.__call__": "self state coordinate",
+    "AbstractTransition.matrix": "self",
+    "AbstractTransition.input_matrix": "self",
+    "DenseTransition": "state_size input_size",
+    "DiagonalTransition": "state_size input_size",
+    "BlockDiagonalTransition": "state_size input_size block_size",
+    "LowRankTransition": "state_size input_size rank key length",
+    "LearntInitial": "theta",
+    "Hypernetwork": "input_size state_size depth",
+    "Increments": "time_channel",
+    "Values": "time_channel",
+    "TimeCoordinate": "",
+    "SinusoidalCoordinates": "size base",
+    "SequentialRoll": "",
+    "AutoRoll": "",
+    "forecast": "model xs horizon ts key",
+    "unroll": "model xs ts forcing key",
+    "mse": "prediction target mask",
+    "gaussian_nll": "gaussian target mask",
+    "bits_per_dim": "gaussian target bins low high",
+    "cross_entropy": "logits label",
+    "fit": "model loss batches optimizer steps key",
+    "save": "path model",
+    "load": "path like",
+}
+
+
+@pytest.mark.parametrize("name", CONTRACT)
+def test_callers_find_the_arguments_they_rely_on_in_order(name):
+    thing: Any = wj
+    for part in name.split("."):
+        thing = getattr(thing, part)
+    given = list(inspect.signature(thing).parameters)
+    relied = CONTRACT[name].split()
+    assert given[: len(relied)] == relied
