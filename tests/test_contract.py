@@ -119,7 +119,11 @@ OTHERS = {
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
 }
-PUBLIC = {name: getattr(wj, name) for name in dir(wj) if not name.startswith("_")}
+PUBLIC = {
+    name: thing
+    for name, thing in vars(wj).items()
+    if not name.startswith("_") and not inspect.ismodule(thing)
+}
 CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
 CONCRETE = {name for name, kind in CLASSES.items() if not inspect.isabstract(kind)}
 X = np.array([0.3, -0.8], np.float32)

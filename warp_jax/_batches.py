@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, PyTree
+from jaxtyping import Array, ArrayLike, PyTree
 
 from ._check import check_integer
 from ._types import Key
@@ -23,7 +23,7 @@ class Batches:
     be had directly, so a training that is resumed goes on where it stopped.
     """
 
-    def __init__(self, data: PyTree[Array], size: int, *, key: Key):
+    def __init__(self, data: PyTree[ArrayLike], size: int, *, key: Key):
         """**Arguments:**
 
         - `data`: arrays with one leading axis of examples.

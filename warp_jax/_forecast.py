@@ -7,7 +7,7 @@ import jax
 import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Float
 
 from ._abstract_model import AbstractModel
 from ._check import (
@@ -27,7 +27,7 @@ def forecast(
     model: AbstractModel,
     xs: Observations,
     horizon: int,
-    ts: Times | None = None,
+    ts: Float[Array, " s"] | None = None,
     key: Key | None = None,
 ) -> Output:
     """Predicts what follows a context, each prediction being the next observation.
