@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import pathlib
 import time
 from typing import Annotated, Literal
@@ -24,7 +23,7 @@ class Config:
     out: pathlib.Path | None = None
     """Folder for the run. By default runs/NAME/TIME."""
     data: pathlib.Path | None = None
-    """Folder with data sets. By default $WARP_JAX_DATA, else the user's cache."""
+    """Folder with data sets. The present experiments bring or make their own."""
     resume: pathlib.Path | None = None
     """Folder of a run that was interrupted, to go on with. Its own options hold."""
     steps: int | None = None
@@ -37,6 +36,10 @@ class Config:
             raise ValueError(f"`--steps` needs at least 1; got {self.steps}.")
         if self.seed < 0:
             raise ValueError(f"`--seed` needs at least 0; got {self.seed}.")
+        if self.data is not None and not self.data.is_dir():
+            raise ValueError(
+                f"`--data {self.data}` needs an existing folder of data sets."
+            )
 
     def dump(self) -> dict:
         """Returns the options as JSON."""
@@ -77,16 +80,3 @@ def resolve(name: str, config: Config) -> tuple[Config, pathlib.Path]:
             f"`--resume {config.resume}` is a run of {experiment!r}, not of {name!r}."
         )
     return resumed, config.resume
-
-
-def data_folder(config: Config) -> pathlib.Path:
-    """Returns where data sets lie."""
-    chosen = config.data or os.environ.get("WARP_JAX_DATA")
-    if chosen is None:
-        import pooch
-
-        return pathlib.Path(pooch.os_cache("warp_jax"))
-    folder = pathlib.Path(chosen)
-    if not folder.is_dir():
-        raise ValueError(f"`--data {folder}` needs an existing folder of data sets.")
-    return folder

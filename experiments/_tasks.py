@@ -30,6 +30,12 @@ class Classification(eqx.Module):
         correct = np.argmax(logits, -1) == split.labels
         return {"accuracy": float(np.mean(correct)), "nll": float(jnp.mean(nll))}
 
+    def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
+        return lambda model: {
+            f"test_{name}": figure
+            for name, figure in self.evaluate(model, split).items()
+        }
+
     def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
         return lambda model: self.evaluate(model, split)["nll"]
 
@@ -51,6 +57,9 @@ class Completion(eqx.Module):
     def evaluate(self, model, split: Split) -> dict[str, float]:
         predicted = _mapped(self.predict, model, split)
         return completion_metrics(predicted, split.xs[:, self.context :])
+
+    def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
+        return lambda model: self.evaluate(model, split)
 
     def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
         return lambda model: self.evaluate(model, split)["forecast_nll"]
@@ -96,6 +105,9 @@ class Reconstruction(eqx.Module):
             "forecast_mse": float(np.mean(errors[:, self.context - 1 :])),
             "paper_mse": float(np.mean(errors) / 2),
         }
+
+    def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
+        return lambda model: self.evaluate(model, split)
 
     def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
         return lambda model: self.evaluate(model, split)["forecast_mse"]

@@ -137,7 +137,7 @@ def run(config: Config) -> dict:
                     steps=run.config.steps or STEPS[run.config.preset][title],
                     state_size=model.decoder.state_size,
                     validate=task.validate(data.validation),
-                    test=lambda model, task=task: task.evaluate(model, data.test),
+                    test=task.test(data.test),
                     learning_rate=RATES[title][name],
                 )
                 trained[full] = run.train(trial)

@@ -23,7 +23,7 @@ PUBLISHED = {
     "WARP, published": (0.0306, 2.77e-4, 9.51e-4, 4.74e-4, 6.15e-4),
     "neural ODE, published": (0.816, 0.0352, 0.0320, 0.0320, 0.0320),
 }
-STEPS = {"quick": 1200, "paper": 20_000}
+STEPS = {"quick": 1000, "paper": 20_000}
 RATE = 3e-3
 
 
@@ -94,7 +94,7 @@ def run(config: Config) -> dict:
                 steps=run.config.steps or STEPS[run.config.preset],
                 state_size=model.decoder.state_size,
                 validate=task.validate(data.validation),
-                test=lambda model: task.evaluate(model, data.test),
+                test=task.test(data.test),
                 learning_rate=RATE,
                 weight_decay=0.0,
                 notes={"train_size": size},

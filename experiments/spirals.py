@@ -82,7 +82,7 @@ def run(config: Config) -> dict:
             steps=run.config.steps or STEPS[preset],
             state_size=model.decoder.state_size,
             validate=task.validate(data.validation),
-            test=lambda model: task.evaluate(model, data.test),
+            test=task.test(data.test),
             learning_rate=RATE,
         )
         trained = run.train(trial)

@@ -1,0 +1,200 @@
+"""The command line, the run folder and the baselines."""
+
+import json
+import math
+import signal
+import subprocess
+import sys
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import warp_jax as wj
+from experiments.__main__ import main
+from experiments._data import load_digits, make_sine, make_spirals
+from experiments.baselines import GRU, HeadDecoder, LRU, Recurrent
+
+from .helpers import assert_close, perturbed
+
+
+ROOT = __file__.rsplit("/", 2)[0]
+
+
+@pytest.fixture
+def broadcasting():
+    """Optimisers and plots broadcast on purpose."""
+    with jax.numpy_rank_promotion("allow"):
+        yield
+
+
+def without_time(lines):
+    return [{k: v for k, v in line.items() if k != "seconds"} for line in lines]
+
+
+def read(folder):
+    """Returns the results and the metrics of a run, without the seconds."""
+    summary = json.loads((folder / "summary.json").read_text())
+    lines = (folder / "metrics.jsonl").read_text().splitlines()
+    return without_time(summary["results"]), without_time(map(json.loads, lines))
+
+
+def test_a_run_leaves_what_the_contract_says(tmp_path, broadcasting):
+    folder = tmp_path / "run"
+    main(["digits", "--steps", "2", "--out", str(folder), "--models", "WARP"])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert {
+        "experiment",
+        "dataset",
+        "preset",
+        "seed",
+        "seconds",
+        "results",
+        "versions",
+    } <= set(summary)
+    models = {row["model"]: row for row in summary["results"]}
+    assert models["classification: WARP"]["steps"] == 2
+    assert "test_accuracy" in models["classification: WARP"]["metrics"]
+    assert "forecast_mse" in models["completion: mean image"]["metrics"]
+    assert {p.name for p in (folder / "figures").iterdir()} == {
+        "completed_digits.png",
+        "forecast_autoregressive.png",
+        "forecast_completion.png",
+        "learning_curves.png",
+        "weight_trajectories.png",
+    }
+    before = read(folder)
+    main(["digits", "--resume", str(folder)])
+    assert read(folder) == before
+
+
+@pytest.mark.parametrize("name", ("sine", "spirals"))
+def test_every_experiment_runs(name, tmp_path, broadcasting):
+    main([name, "--steps", "1", "--out", str(tmp_path / "run"), "--models", "LRU"])
+    results, metrics = read(tmp_path / "run")
+    assert results and len(metrics) == len(results)
+
+
+@pytest.mark.parametrize(
+    "arguments, fragment",
+    (
+        (["digit"], "digit"),
+        (["digits", "--preset", "slow"], "slow"),
+        (["digits", "--steps", "0"], "got 0"),
+        (["digits", "--seed", "-1"], "got -1"),
+        (["digits", "--out", "{file}/run"], "cannot be written"),
+        (["digits", "--resume", "{folder}"], "config.json"),
+        (["sine", "--resume", "{run}"], "'digits', not of 'sine'"),
+        (["digits", "--out", "{run}"], "holds a run already"),
+        (["digits", "--data", "{folder}/none"], "existing folder"),
+    ),
+)
+def test_the_command_line_refuses_in_plain_words(arguments, fragment, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "run").mkdir()
+    written = {"experiment": "digits", "preset": "quick", "seed": 0, "out": None}
+    written |= {"data": None, "resume": None, "steps": None, "models": []}
+    (tmp_path / "run" / "config.json").write_text(json.dumps(written))
+    places = {name: tmp_path / name for name in ("file", "folder", "run")}
+    with pytest.raises(SystemExit) as caught:
+        main([argument.format(**places) for argument in arguments])
+    assert caught.value.code == 2
+    said = "".join(capsys.readouterr())
+    assert fragment in said.replace("\n", " ")
+
+
+@pytest.mark.slow
+def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path):
+    command = [sys.executable, "-m", "experiments", "digits"]
+    options = ["--steps", "40", "--models", "classification"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    subprocess.run([*command, *options, "--out", whole], cwd=ROOT, check=True)
+    start = [*options, "--out", killed]
+    kills = 0
+    for lines in (2, 15, 22, 35, 45):
+        process = subprocess.Popen([*command, *start], cwd=ROOT, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        # The kill comes in the middle of the work, however fast the machine is.
+        seen = sum(1 for _ in zip(range(lines), process.stderr))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        kills += seen == lines
+        start = ["--resume", killed]
+    assert kills
+    subprocess.run([*command, "--resume", killed], cwd=ROOT, check=True)
+    assert read(killed) == read(whole)
+
+
+def test_the_lru_is_its_formula(precision):
+    cell = perturbed(LRU(2, 3, key=jr.key(0)), 1, 0.1)
+    xs = jr.normal(jr.key(2), (9, 2))
+    hidden = np.zeros(3, complex)
+    decay = np.exp(-np.exp(np.asarray(cell.log_decay, np.float64)))
+    turn = np.exp(1j * np.exp(np.asarray(cell.log_phase, np.float64)))
+    matrix = np.asarray(cell.B_real) + 1j * np.asarray(cell.B_imag)
+    got = cell.init()
+    for x in xs:
+        hidden = decay * turn * hidden + np.sqrt(1 - decay**2) * (
+            matrix @ np.asarray(x)
+        )
+        got = cell(got, x)
+    assert_close(got, np.concatenate([np.real(hidden), np.imag(hidden)]))
+    assert_close(cell.eigenvalues(), decay * turn)
+
+
+def test_the_gru_is_its_formula(precision):
+    cell = GRU(2, 3, key=jr.key(0))
+    x, h = jr.normal(jr.key(1), (2,)), jr.normal(jr.key(2), (3,))
+    w = {
+        k: np.asarray(v, np.float64)
+        for k, v in vars(cell.cell).items()
+        if eqx.is_array(v)
+    }
+    i = w["weight_ih"] @ np.asarray(x) + w["bias"]
+    f = w["weight_hh"] @ np.asarray(h)
+    reset, update = 1 / (1 + np.exp(-(i + f)[:6].reshape(2, 3)))
+    new = np.tanh(i[6:] + reset * (f[6:] + w["bias_n"]))
+    assert_close(cell(h, x), new + update * (np.asarray(h) - new))
+
+
+@pytest.mark.parametrize("make", (GRU, LRU))
+def test_baselines_stream_skip_padding_and_forecast_causally(make, precision):
+    cell = make(2, 4, key=jr.key(0))
+    head = HeadDecoder(cell.hidden_size, 1, 2, 5, key=jr.key(1))
+    model = Recurrent(cell, head, wj.TimeCoordinate())
+    xs, ts = jr.normal(jr.key(2), (7, 2)), jnp.linspace(0, 1, 7)
+    outputs = model(xs, ts)
+    state = model.init(xs[0], ts[0])
+    for step in range(1, 7):
+        state = model.step(state, xs[step], ts[step])
+        assert_close(model.read(state, ts[step]), outputs[step])
+    mask = jnp.array([1, 1, 0, 1, 1, 0, 0], bool)
+    kept = model.final(xs[mask], ts[mask])
+    assert_close(model.final(xs, ts, mask=mask), kept)
+    slopes = jax.jacobian(lambda xs: model(xs, ts))(xs)
+    later = np.triu(np.abs(np.asarray(slopes)).sum((1, 3)), 1)
+    assert np.all(later == 0)
+    assert wj.forecast(model, xs, 3).shape == (3, 2)
+
+
+def test_data_is_what_it_says_it_is():
+    digits = load_digits()
+    parts = digits.train, digits.validation, digits.test
+    assert [len(part.xs) for part in parts] == [1257, 180, 360]
+    rows = {bytes(np.asarray(x)) for x in digits.train.xs}
+    shared = sum(bytes(np.asarray(x)) in rows for x in digits.test.xs)
+    assert shared < 0.02 * len(digits.test.xs)
+    sine = make_sine().train.xs[:, :, 0]
+    phase = np.arcsin(sine[:, 0])
+    times = np.linspace(0, 1, 16)
+    wanted = np.sin(2 * np.pi * times + phase[:, None])
+    assert np.abs(sine - wanted).max() < 1e-5
+    assert np.abs(phase).max() <= math.pi / 6
+    spirals = make_spirals(noise=0.0).train
+    x, y = np.moveaxis(spirals.xs, -1, 0)
+    turning = np.sign(x[:, 0] * y[:, 1] - y[:, 0] * x[:, 1])
+    assert np.all(turning == np.where(spirals.labels == 1, -1, 1))
