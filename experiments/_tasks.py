@@ -74,10 +74,7 @@ class AutoregressiveCompletion(Completion):
         return wj.forecast(model, xs[: self.context], len(xs) - self.context)
 
     def loss(self, model, batch, key):
-        keys = jax.random.split(key, len(batch.xs))
-        predicted = jax.vmap(
-            lambda xs, key: wj.unroll(model, xs, forcing=self.forcing, key=key)
-        )(batch.xs, keys)
+        predicted = _unrolled(model, batch.xs, self.forcing, key)
         return wj.gaussian_nll(predicted, batch.xs[:, 1:])
 
 
@@ -92,10 +89,7 @@ class Reconstruction(eqx.Module):
         return wj.unroll(model, xs, forcing=forced)
 
     def loss(self, model, batch, key):
-        keys = jax.random.split(key, len(batch.xs))
-        predicted = jax.vmap(
-            lambda xs, key: wj.unroll(model, xs, forcing=self.forcing, key=key)
-        )(batch.xs, keys)
+        predicted = _unrolled(model, batch.xs, self.forcing, key)
         return wj.mse(predicted, batch.xs[:, 1:])
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
@@ -127,6 +121,14 @@ def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, f
         "bits_per_dim": float(bits),
         "coverage_95": float(jnp.mean(inside)),
     }
+
+
+def _unrolled(model, xs, forcing: float, key):
+    """Returns predictions of `xs[:, 1:]`, fed with the truth with chance `forcing`."""
+    keys = jax.random.split(key, len(xs))
+    return jax.vmap(lambda x, key: wj.unroll(model, x, forcing=forcing, key=key))(
+        xs, keys
+    )
 
 
 @eqx.filter_jit

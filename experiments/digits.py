@@ -22,7 +22,7 @@ from ._tasks import (
     Completion,
     completion_metrics,
 )
-from .baselines import GRU, HeadDecoder, LRU, Model, Recurrent
+from .baselines import GRU, LRU, Model, recurrent
 
 
 LENGTH, GIVEN = SIDE * SIDE, SIDE * SIDE // 2
@@ -82,18 +82,21 @@ def _models(
         coordinates=coordinates,
     )
 
-    def recurrent(name: str, cell_type, cell_key, head_key) -> Recurrent:
+    def baseline(name: str, cell_type, cell_key, head_key) -> Model:
         hidden, width = sizes[name]
-        cell = cell_type(1, hidden, key=cell_key)
-        head = HeadDecoder(
-            cell.hidden_size, coordinates.out_size, out_size, width, key=head_key
+        return recurrent(
+            cell_type(1, hidden, key=cell_key),
+            out_size,
+            width,
+            coordinates=coordinates,
+            wrap=wrap,
+            key=head_key,
         )
-        return Recurrent(cell, wrap(head), coordinates)
 
     return {
         "WARP": warp,
-        "GRU": recurrent("GRU", GRU, keys[2], keys[3]),
-        "LRU": recurrent("LRU", LRU, keys[4], keys[5]),
+        "GRU": baseline("GRU", GRU, keys[2], keys[3]),
+        "LRU": baseline("LRU", LRU, keys[4], keys[5]),
     }
 
 

@@ -14,7 +14,7 @@ from ._data import make_sine
 from ._data.sine import SIZES
 from ._run import Run, Trial
 from ._tasks import Reconstruction
-from .baselines import GRU, HeadDecoder, LRU, Model, Recurrent
+from .baselines import GRU, LRU, Model, recurrent
 
 
 LENGTH = 16
@@ -30,7 +30,6 @@ RATE = 3e-3
 def quick(key: jax.Array) -> dict[str, Model]:
     """Models of about 6 000 parameters each."""
     keys = jr.split(key, 7)
-    coordinates = wj.TimeCoordinate()
     network = eqx.nn.MLP(1, 1, 16, 2, jnn.silu, key=keys[0])
     decoder = wj.NetworkDecoder(network)
     size = decoder.state_size
@@ -43,17 +42,10 @@ def quick(key: jax.Array) -> dict[str, Model]:
             1, size, 1, width=8, theta=decoder.flatten(network), key=keys[2]
         ),
     )
-    gru = GRU(1, 36, key=keys[3])
-    lru = LRU(1, 24, key=keys[4])
-
-    def recurrent(cell, width, key) -> Recurrent:
-        head = HeadDecoder(cell.hidden_size, 1, 1, width, key=key)
-        return Recurrent(cell, head, coordinates)
-
     return {
         "WARP": warp,
-        "GRU": recurrent(gru, 32, keys[5]),
-        "LRU": recurrent(lru, 100, keys[6]),
+        "GRU": recurrent(GRU(1, 36, key=keys[3]), 1, 32, key=keys[5]),
+        "LRU": recurrent(LRU(1, 24, key=keys[4]), 1, 100, key=keys[6]),
     }
 
 

@@ -14,7 +14,7 @@ from ._config import Config
 from ._data import make_spirals
 from ._run import Run, Trial
 from ._tasks import Classification
-from .baselines import GRU, HeadDecoder, LRU, Model, Recurrent
+from .baselines import GRU, LRU, Model, recurrent
 
 
 LENGTH = 100
@@ -26,7 +26,6 @@ RATE = 3e-3
 def quick(key: jax.Array) -> dict[str, Model]:
     """Models of about 4 000 parameters each."""
     keys = jr.split(key, 7)
-    coordinates = wj.TimeCoordinate()
     network = eqx.nn.MLP(1, 2, 24, 1, jnn.silu, key=keys[0])
     decoder = wj.NetworkDecoder(network)
     size = decoder.state_size
@@ -40,14 +39,10 @@ def quick(key: jax.Array) -> dict[str, Model]:
         ),
     )
 
-    def recurrent(cell, width, key) -> Recurrent:
-        head = HeadDecoder(cell.hidden_size, 1, 2, width, key=key)
-        return Recurrent(cell, head, coordinates)
-
     return {
         "WARP": warp,
-        "GRU": recurrent(GRU(2, 28, key=keys[3]), 32, keys[4]),
-        "LRU": recurrent(LRU(2, 32, key=keys[5]), 56, keys[6]),
+        "GRU": recurrent(GRU(2, 28, key=keys[3]), 2, 32, key=keys[4]),
+        "LRU": recurrent(LRU(2, 32, key=keys[5]), 2, 56, key=keys[6]),
     }
 
 

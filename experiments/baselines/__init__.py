@@ -6,4 +6,5 @@ from .recurrent import (
     HeadDecoder as HeadDecoder,
     Model as Model,
     Recurrent as Recurrent,
+    recurrent as recurrent,
 )

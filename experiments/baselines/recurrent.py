@@ -1,6 +1,7 @@
 """A cell, rolled and read like a WARP: so that the cell is what differs."""
 
 import abc
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -96,6 +97,22 @@ class Recurrent(wj.AbstractModel):
             return after, after
 
         return lax.scan(step, state, (xs, ts, mask))[1]
+
+
+def recurrent(
+    cell: AbstractCell,
+    out_size: int,
+    width: int,
+    *,
+    coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
+    wrap: Callable[[wj.AbstractDecoder], wj.AbstractDecoder] = lambda head: head,
+    key: Any,
+) -> Recurrent:
+    """Returns the cell with a perceptron of `width` for its head, which `wrap` may turn
+    into another decoder, read at the coordinates that WARP is read at.
+    """
+    head = HeadDecoder(cell.hidden_size, coordinates.out_size, out_size, width, key=key)
+    return Recurrent(cell, wrap(head), coordinates)
 
 
 # What an experiment trains.
