@@ -55,18 +55,29 @@ from ._loss import (
     mse as mse,
 )
 from ._model import WARP as WARP
+from ._pooled import Pooled as Pooled
 from ._roll import (
+    AbstractParallelRoll as AbstractParallelRoll,
     AbstractRoll as AbstractRoll,
+    AssociativeRoll as AssociativeRoll,
     AutoRoll as AutoRoll,
+    ChunkedRoll as ChunkedRoll,
+    ConvolutionRoll as ConvolutionRoll,
     SequentialRoll as SequentialRoll,
 )
 from ._save import load as load, save as save
+from ._span import Span as Span
 from ._transition import (
+    AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,
     BlockDiagonalTransition as BlockDiagonalTransition,
     DenseTransition as DenseTransition,
     DiagonalTransition as DiagonalTransition,
     LowRankTransition as LowRankTransition,
+    OscillatoryTransition as OscillatoryTransition,
+    Reduction as Reduction,
+    SpectralTransition as SpectralTransition,
+    SubspaceTransition as SubspaceTransition,
 )
 from ._types import (
     draw as draw,

@@ -48,6 +48,20 @@ class AbstractModel(eqx.Module):
     ) -> State:
         """Returns the state after the last valid step."""
 
+    def compact(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        *,
+        mask: Mask | None = None,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> tuple["AbstractModel", State]:
+        """Returns a model and its state after the last valid step that are cheap to step
+        and to read many times; by default this model, and what `final` returns.
+        """
+        return self, self.final(xs, ts, mask=mask, state=state, key=key)
+
     @abc.abstractmethod
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None

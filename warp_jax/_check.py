@@ -79,6 +79,11 @@ def check_mask(call: str, mask, length: int, of: str = "the steps of `xs`") -> A
     if mask.ndim != 1:
         raise ValueError(f"`{call}` needs `mask` with 1 axis; got shape {mask.shape}.")
     check_length(call, "mask", mask, length, of)
+    return mask
+
+
+def check_some_valid(call: str, mask: Array) -> Array:
+    """Returns `mask`; raises where it is False throughout."""
     message = f"`{call}` got a `mask` without a single valid step."
     return check_values(mask, ~jnp.any(mask), message)
 

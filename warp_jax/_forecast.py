@@ -10,6 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float
 
 from ._abstract_model import AbstractModel
+from ._begin import default_times
 from ._check import (
     check_array,
     check_finite,
@@ -19,7 +20,7 @@ from ._check import (
     check_values,
     is_concrete,
 )
-from ._model import default_times
+from ._roll import scan_in_segments, segment_for
 from ._types import draw, Key, Observations, Output, point, ScalarLike, Times
 
 
@@ -52,7 +53,7 @@ def forecast(
     horizon = check_integer(call, "horizon", horizon, 1)
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     ts = _times(call, ts, len(xs) + horizon, xs)
-    state = model.final(xs, ts[: len(xs)])
+    model, state = model.compact(xs, ts[: len(xs)])
     _check_feedback(call, model, state, xs[0])
 
     def step(state, inputs):
@@ -63,7 +64,7 @@ def forecast(
         return model.step(state, point(output), t), output
 
     keys = None if key is None else jr.split(key, horizon)
-    state, outputs = lax.scan(step, state, (ts[len(xs) :], keys))
+    state, outputs = _scan(step, state, (ts[len(xs) :], keys))
     return _check_rolled(call, outputs, state)
 
 
@@ -111,7 +112,7 @@ def unroll(
         choice, initial, sampling = jr.split(key, 3)
         keys = jr.split(sampling, len(xs) - 1) if sample else None
     forced = _forced(call, forcing, len(xs) - 1, choice)
-    state = model.init(xs[0], ts[0], key=initial)
+    model, state = model.compact(xs[:1], ts[:1], key=initial)
     _check_feedback(call, model, state, xs[0])
 
     def step(state, inputs):
@@ -120,8 +121,31 @@ def unroll(
         own = point(output) if key is None else draw(output, key)
         return model.step(state, jnp.where(forced, x, own), t), output
 
-    state, outputs = lax.scan(step, state, (xs[1:], ts[1:], forced, keys))
+    state, outputs = _scan(step, state, (xs[1:], ts[1:], forced, keys))
     return _check_rolled(call, outputs, state)
+
+
+def _scan(step, state, inputs):
+    """Scans over the steps; long sequences in segments that are made again in the
+    backward pass.
+    """
+    length = len(jax.tree.leaves(inputs)[0])
+    segment = segment_for(length, sum(leaf.size for leaf in jax.tree.leaves(state)))
+
+    def part(state, segment):
+        counts, inputs = segment
+
+        def one(state, step_inputs):
+            counts, inputs = step_inputs
+            after, output = step(state, inputs)
+            after = jax.tree.map(lambda a, b: jnp.where(counts, a, b), after, state)
+            return after, output
+
+        return lax.scan(one, state, (counts, inputs))
+
+    if segment is None:
+        return lax.scan(step, state, inputs)
+    return scan_in_segments(part, state, (jnp.ones(length, bool), inputs), segment)
 
 
 def _times(call: str, ts, length: int, xs: Array) -> Times:

@@ -8,7 +8,13 @@ import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
 from jaxtyping import Array, Float, Integer
 
-from ._check import check_integer, check_mask, check_values, is_concrete
+from ._check import (
+    check_integer,
+    check_mask,
+    check_some_valid,
+    check_values,
+    is_concrete,
+)
 from ._types import Gaussian, Mask, Scalar
 
 
@@ -49,6 +55,7 @@ def _check_mask(call: str, mask, target: Array) -> Array | None:
     if mask is None:
         return None
     mask = check_mask(call, mask, target.shape[0], "the target's steps")
+    mask = check_some_valid(call, mask)
     return mask.reshape(mask.shape + (1,) * (target.ndim - 1))
 
 

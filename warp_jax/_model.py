@@ -5,20 +5,19 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._abstract_model import AbstractModel
+from ._begin import begin, check_state
 from ._check import (
     check_array,
     check_finite,
     check_increasing,
     check_length,
-    check_mask,
-    check_values,
     is_concrete,
 )
 from ._coordinates import AbstractCoordinates, TimeCoordinate
 from ._decoder import AbstractDecoder
-from ._drive import AbstractDrive, advancing, hold, Increments
+from ._drive import AbstractDrive, Increments
 from ._initial import AbstractInitial
-from ._roll import AbstractRoll, AutoRoll
+from ._roll import AbstractRoll, AutoRoll, read_in_turns
 from ._transition import AbstractTransition
 from ._types import (
     Key,
@@ -30,7 +29,6 @@ from ._types import (
     ScalarLike,
     State,
     Times,
-    Weights,
 )
 
 
@@ -122,25 +120,30 @@ class WARP(AbstractModel):
         Inside `jit` what the values alone tell is raised through `equinox.error_if`.
         """
         call = "model(xs, ts, queries, mask)"
-        start, xs, ts, held, mask, dxs, moves = self._begin(
-            call, xs, ts, mask, state, key
-        )
+        begun = begin(self, call, xs, ts, mask, state, key)
+        held_xs, held_ts = begun.held
         if queries is None:
             # Padding may have no time: it is read at the latest one known.
-            queries = jnp.where(jnp.isfinite(ts), ts, held[1])
+            queries = jnp.where(jnp.isfinite(begun.ts), begun.ts, held_ts)
         else:
             queries = check_array(call, "queries", queries, 1)
-            check_length(call, "queries", queries, len(xs), "the steps of `xs`")
+            check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
             queries = check_finite(call, "queries", queries)
+        model = begun.model
 
-        def read(theta: Weights, context) -> Output:
-            x, t, query = context
-            return self.decoder(State(theta, x, t), self.coordinates(query))
+        def read(step) -> Output:
+            theta, x, t, query = step
+            return model.decoder(State(theta, x, t), model.coordinates(query))
 
-        outputs, theta = self.roll(
-            self.transition, start.theta, dxs, moves, read, (*held, queries)
-        )
-        return _check_state(call, outputs, theta)
+        def read_all(thetas, context) -> Output:
+            steps = thetas, *context
+            if begun.reduction is None:
+                # The states are held already; what their networks compute need not be.
+                return read_in_turns(jax.checkpoint(read), steps, self.decoder.held)
+            return read_in_turns(read, steps, model.decoder.held)
+
+        outputs, theta = begun.roll(read_all, (held_xs, held_ts, queries))
+        return check_state(call, outputs, theta)
 
     def weights(
         self,
@@ -156,11 +159,9 @@ class WARP(AbstractModel):
         Arguments and errors are those of a call. `weights(xs)[0]` is `initial(xs[0])`.
         """
         call = "model.weights(xs, ts, mask)"
-        start, *_, dxs, moves = self._begin(call, xs, ts, mask, state, key)
-        thetas, theta = self.roll(
-            self.transition, start.theta, dxs, moves, lambda theta, _: theta, ()
-        )
-        return _check_state(call, thetas, theta)
+        begun = begin(self, call, xs, ts, mask, state, key)
+        thetas, theta = begun.roll(lambda states, _: jax.vmap(begun.theta)(states), ())
+        return check_state(call, thetas, theta)
 
     def last(
         self,
@@ -196,10 +197,34 @@ class WARP(AbstractModel):
         continue a batch call from. Arguments and errors are those of a call.
         """
         call = "model.final(xs, ts, mask)"
-        start, xs, ts, held, _, dxs, moves = self._begin(call, xs, ts, mask, state, key)
-        theta = self.roll.last(self.transition, start.theta, dxs, moves)
-        theta = _check_state(call, theta, theta)
-        return State(theta, held[0][-1], held[1][-1], start.memory)
+        begun = begin(self, call, xs, ts, mask, state, key)
+        last = begun.last(call)
+        return State(
+            begun.theta(last.theta),
+            last.x,
+            last.t,
+            last.memory,
+            begun.hidden(last.theta),
+        )
+
+    def compact(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        *,
+        mask: Mask | None = None,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> tuple[AbstractModel, State]:
+        """Returns a model and its state after the last valid step that are cheap to step
+        and to read many times, and give the numbers of this model.
+
+        With a transition that moves in a few directions the state is the coefficients of
+        these, and the decoder reads them. Arguments and errors are those of a call.
+        """
+        call = "model.compact(xs, ts, mask)"
+        begun = begin(self, call, xs, ts, mask, state, key)
+        return begun.model, begun.last(call)
 
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
@@ -214,9 +239,9 @@ class WARP(AbstractModel):
         """
         call = "model.init(x, t)"
         x = check_finite(call, "x", check_array(call, "x", x, 1))
-        self._check_input(call, x)
+        self.check_input(call, x)
         t = check_finite(call, "t", _time(call, "t", t, x))
-        return State(self.initial(x, key=key), x, t, self.drive.init(x))
+        return self.first(x, t, key)
 
     def step(self, state: State, x: Observation, t: ScalarLike) -> State:
         """Takes the next observation. Streaming gives the numbers of a batch call.
@@ -241,7 +266,8 @@ class WARP(AbstractModel):
             t = check_finite(call, "t", t)
             t = check_increasing(call, t, jnp.stack([state.t, t]))
         dx, memory = self.drive.step(state, x, t)
-        return State(self.roll.step(self.transition, state.theta, dx), x, t, memory)
+        theta, hidden = self.roll.step(self.transition, state.theta, state.hidden, dx)
+        return State(theta, x, t, memory, hidden)
 
     def read(self, state: State, time: ScalarLike) -> Output:
         """Reads the output of a state at any time; `jax.vmap` reads at many.
@@ -251,46 +277,13 @@ class WARP(AbstractModel):
         time = _time("model.read(state, time)", "time", time, state.x)
         return self.decoder(state, self.coordinates(time))
 
-    def _begin(self, call, xs, ts, mask, state, key):
-        """Returns all that the roll needs, checked."""
-        xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
-        length = xs.shape[0]
-        if length == 0:
-            raise ValueError(f"`{call}` needs at least one step; got shape {xs.shape}.")
-        self._check_input(call, xs[0])
-        if mask is not None:
-            mask = check_mask(call, mask, length)
-        xs = check_finite(call, "xs", xs, mask)
-        if ts is None:
-            if state is not None:
-                raise ValueError(
-                    f"`{call}` needs `ts` when it continues from a `state`: the default "
-                    "times would begin again at 0."
-                )
-            ts = default_times(length, xs.dtype)
-        else:
-            ts = check_array(call, "ts", ts, 1)
-            check_length(call, "ts", ts, length, "the steps of `xs`")
-            ts = check_finite(call, "ts", ts, mask)
-            known = hold(ts, mask)
-            known = known if state is None else jnp.append(state.t, known)
-            ts = check_increasing(call, ts, known)
-        continued = state is not None
-        if state is None:
-            held_xs, held_ts = hold(xs, mask), hold(ts, mask)
-            x = held_xs[0]
-            state = State(self.initial(x, key=key), x, held_ts[0], self.drive.init(x))
-        else:
-            held_xs, held_ts = hold(xs, mask, state.x), hold(ts, mask, state.t)
-        dxs, memory = self.drive(state, xs, ts, mask)
-        moves = advancing(mask, length, continued)
-        # Where a step is padding its drive is arbitrary, and must not reach a gradient.
-        dxs = jnp.where(moves[:, None], dxs, 0)
-        self._check_dtype(call, state.theta, dxs[0])
-        start = State(state.theta, state.x, state.t, memory)
-        return start, xs, ts, (held_xs, held_ts), mask, dxs, moves
+    def first(self, x: Observation, t: Scalar, key: Key | None) -> State:
+        """Returns the state at a first observation; checks nothing."""
+        theta = self.initial(x, key=key)
+        return State(theta, x, t, self.drive.init(x), self.transition.init(theta))
 
-    def _check_input(self, call: str, x: Observation) -> None:
+    def check_input(self, call: str, x: Observation) -> None:
+        """Raises unless the transition takes the drive of observations like `x`."""
         size = self.drive.size(x.shape[0])
         if size != self.transition.input_size:
             raise ValueError(
@@ -299,33 +292,9 @@ class WARP(AbstractModel):
                 f"input_size={self.transition.input_size}."
             )
 
-    def _check_dtype(self, call: str, theta: Weights, dx: Float[Array, " c"]) -> None:
-        after = jax.eval_shape(self.transition.step, theta, dx).dtype
-        if after != theta.dtype:
-            raise TypeError(
-                f"`{call}` mixes precisions: a state of {theta.dtype} and a drive of "
-                f"{dx.dtype} give a state of {after}. Cast the observations or the model "
-                "to one dtype."
-            )
-
-
-def default_times(length: int, dtype) -> Times:
-    """Returns times spread evenly over [0, 1], of shape `(length,)`."""
-    return jnp.linspace(0, 1, length, dtype=dtype)
-
 
 def _time(call: str, name: str, value: ScalarLike, like: Array) -> Scalar:
     time = jnp.asarray(value, dtype=like.dtype)
     if time.ndim:
         raise ValueError(f"`{call}` needs a scalar `{name}`; got shape {time.shape}.")
     return time
-
-
-def _check_state(call: str, outputs: Output, theta: Weights) -> Output:
-    # A state that is not finite stays so: the last one tells of all.
-    message = (
-        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
-        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
-        "`SequentialRoll(limit=...)`."
-    )
-    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)

@@ -11,6 +11,7 @@ Shape letters, in every annotation and docstring of the package:
 | `q`    | coordinate: where the auxiliary network is read |
 | `y`    | output |
 | `r`    | rank |
+| `k`    | columns: directions that the state can move in |
 
 One sequence in, `jax.vmap` outside: no array has a batch axis.
 """
@@ -47,12 +48,15 @@ class State(eqx.Module):
     - `t`: the time of the latest observation, a scalar.
     - `memory`: what a drive that looks further back than one observation keeps; `None`
         for a drive that does not.
+    - `hidden`: what a transition keeps beside the weights, as `SubspaceTransition` its
+        coefficients; `None` for a transition on the weights alone.
     """
 
     theta: Weights
     x: Observation
     t: Scalar
     memory: PyTree = None
+    hidden: PyTree = None
 
 
 class Gaussian(eqx.Module):

@@ -1,12 +1,13 @@
 """network <-> theta."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, PyTree
 
 from ._types import Weights
 
@@ -71,9 +72,19 @@ class WeightSpace(eqx.Module):
                 f"`unflatten(theta)` needs theta of shape ({self.size},); got "
                 f"{theta.shape}."
             )
+        return self.assemble(self.pieces(theta))
+
+    def pieces(self, rows: Float[Array, "p *k"]) -> list[Float[Array, "..."]]:
+        """Cuts an array with one row a weight into the shapes of the network's arrays,
+        which any further axes follow.
+        """
         leaves, start = [], 0
         for shape in self.shapes:
             stop = start + math.prod(shape)
-            leaves.append(theta[start:stop].reshape(shape))
+            leaves.append(rows[start:stop].reshape(*shape, *rows.shape[1:]))
             start = stop
+        return leaves
+
+    def assemble(self, leaves: Sequence[Any]) -> PyTree:
+        """Returns the network with `leaves` in the places of its arrays."""
         return eqx.combine(jax.tree.unflatten(self.treedef, leaves), self.frame)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._check import check_integer, check_positive
+from .._span import Span
 from .._types import on_point, Output, State
 from .base import AbstractDecoder
 
@@ -34,6 +35,13 @@ class ActivatedDecoder(AbstractDecoder):
 
     def __call__(self, state: State, coordinate: Float[Array, " q"]) -> Output:
         return on_point(self.activation, self.decoder(state, coordinate))
+
+    def spanned(self, span: Span) -> AbstractDecoder:
+        return ActivatedDecoder(self.decoder.spanned(span), self.activation)
+
+    @property
+    def held(self) -> int:
+        return self.decoder.held
 
 
 class Clip(eqx.Module):

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._check import check_positive
+from .._span import Span
 from .._types import Gaussian, State
 from .base import AbstractDecoder
 
@@ -40,3 +41,10 @@ class GaussianDecoder(AbstractDecoder):
     def __call__(self, state: State, coordinate: Float[Array, " q"]) -> Gaussian:
         mean, raw = jnp.split(self.decoder(state, coordinate), 2)
         return Gaussian(mean, jnp.maximum(jnn.softplus(raw), self.min_std))
+
+    def spanned(self, span: Span) -> AbstractDecoder:
+        return GaussianDecoder(self.decoder.spanned(span), self.min_std)
+
+    @property
+    def held(self) -> int:
+        return self.decoder.held

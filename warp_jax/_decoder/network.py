@@ -6,9 +6,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
+from .._span import Span
 from .._types import State, Weights
 from .._weightspace import WeightSpace
 from .base import AbstractDecoder
+from .spanned import SpannedNetwork
 
 
 class NetworkDecoder(AbstractDecoder):
@@ -64,6 +66,16 @@ class NetworkDecoder(AbstractDecoder):
     def __call__(
         self, state: State, coordinate: Float[Array, " q"]
     ) -> Float[Array, " y"]:
+        inputs = self.inputs(state, coordinate)
+        return self.unflatten(state.theta)(inputs)
+
+    def spanned(self, span: Span) -> AbstractDecoder:
+        return SpannedNetworkDecoder(self, span)
+
+    def inputs(
+        self, state: State, coordinate: Float[Array, " q"]
+    ) -> Float[Array, " i"]:
+        """Returns what the network is given: the coordinate, and what it observes."""
         inputs = coordinate
         if self.observe:
             inputs = jnp.concatenate([coordinate, state.x.astype(coordinate.dtype)])
@@ -74,7 +86,7 @@ class NetworkDecoder(AbstractDecoder):
                 f"a coordinate of {coordinate.size}{seen}. Build the network with "
                 f"in_size={inputs.size}, or choose other coordinates."
             )
-        return self.unflatten(state.theta)(inputs)
+        return inputs
 
     def flatten(self, network: PyTree) -> Weights:
         """Returns a network's weights as a state, of shape `(state,)`."""
@@ -83,6 +95,34 @@ class NetworkDecoder(AbstractDecoder):
     def unflatten(self, theta: Weights) -> PyTree:
         """Returns the network whose weights are `theta`, of shape `(state,)`."""
         return self.space.unflatten(theta)
+
+
+class SpannedNetworkDecoder(AbstractDecoder):
+    """Self-decoding of the coefficients in a span."""
+
+    decoder: NetworkDecoder
+    span: Span
+    network: SpannedNetwork
+    state_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
+
+    def __init__(self, decoder: NetworkDecoder, span: Span):
+        """**Arguments:** the decoder of weights, and where these lie."""
+        self.decoder = decoder
+        self.span = span
+        self.network = SpannedNetwork(decoder.space, span)
+        self.state_size = span.size
+        self.out_size = decoder.out_size
+
+    def __call__(
+        self, state: State, coordinate: Float[Array, " q"]
+    ) -> Float[Array, " y"]:
+        network = self.network(*self.span.split(state.theta))
+        return network(self.decoder.inputs(state, coordinate))
+
+    @property
+    def held(self) -> int:
+        return self.network.held
 
 
 def _in_size(network: PyTree) -> int:

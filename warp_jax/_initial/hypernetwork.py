@@ -23,6 +23,7 @@ class Hypernetwork(AbstractInitial):
     activation: Callable
     input_size: int = eqx.field(static=True)
     state_size: int = eqx.field(static=True)
+    rank: int | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -31,6 +32,7 @@ class Hypernetwork(AbstractInitial):
         depth: int = 2,
         *,
         width: int | None = None,
+        rank: int | None = None,
         activation: Callable = jnn.silu,
         theta: Weights | None = None,
         key: Key,
@@ -40,6 +42,9 @@ class Hypernetwork(AbstractInitial):
         - `input_size`, `state_size`: sizes of an observation and of the state.
         - `depth`: hidden layers; 0 makes the map affine.
         - `width`: of every hidden layer; by default the paper's interpolation.
+        - `rank`: of the last layer's matrix, as a product of two thin ones: then a large
+            state costs `state_size * rank` parameters instead of `state_size * width`.
+            By default the matrix is full.
         - `activation`: between the layers.
         - `theta`: weights that the last layer's bias starts at, `(state,)`. A fresh
             network's weights, `decoder.flatten(network)`, start the decoder as a usual
@@ -52,12 +57,17 @@ class Hypernetwork(AbstractInitial):
         depth = check_integer(call, "depth", depth, 0)
         if width is not None:
             check_integer(call, "width", width, 1)
+        if rank is not None:
+            check_integer(call, "rank", rank, 1)
         span = self.state_size - self.input_size
         hidden = [
             width or round(self.input_size + i * span / (depth + 1))
             for i in range(1, depth + 1)
         ]
         sizes = [self.input_size, *hidden, self.state_size]
+        if rank is not None:
+            sizes.insert(-1, rank)
+            depth += 1
         layers = [
             eqx.nn.Linear(i, o, key=k)
             for i, o, k in zip(sizes[:-1], sizes[1:], jr.split(key, depth + 1))
@@ -71,6 +81,7 @@ class Hypernetwork(AbstractInitial):
             layers[-1] = eqx.tree_at(lambda layer: layer.bias, layers[-1], theta)
         self.layers = tuple(layers)
         self.activation = activation
+        self.rank = rank
 
     def __call__(self, x: Observation, *, key: Key | None = None) -> Weights:
         if x.shape != (self.input_size,):
@@ -78,7 +89,7 @@ class Hypernetwork(AbstractInitial):
                 f"`Hypernetwork(input_size={self.input_size})` needs an observation of "
                 f"shape ({self.input_size},); got {x.shape}."
             )
-        *hidden, last = self.layers
-        for layer in hidden:
-            x = self.activation(layer(x))
-        return last(x)
+        hidden = len(self.layers) - (1 if self.rank is None else 2)
+        for i, layer in enumerate(self.layers):
+            x = self.activation(layer(x)) if i < hidden else layer(x)
+        return x

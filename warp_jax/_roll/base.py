@@ -4,18 +4,30 @@ import abc
 from collections.abc import Callable
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 
 
+# (states, context) of some steps -> their outputs, each with a leading axis of time.
+Read = Callable[[Float[Array, "t p"], PyTree[Array]], Output]
+
+
 class AbstractRoll(eqx.Module):
     """Takes a transition through a sequence. All rolls give the same numbers.
 
     What is wanted of each state is handed in as a function, so a roll need never hold the
-    states of all steps at once.
+    states of all steps at once. Where a transition can be reduced to a few coefficients,
+    the model rolls those, and the states below are coefficients.
     """
+
+    @property
+    def reduces(self) -> bool:
+        """Whether coefficients may be rolled in place of the weights."""
+        return True
 
     @abc.abstractmethod
     def __call__(
@@ -23,22 +35,24 @@ class AbstractRoll(eqx.Module):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
-        moves: Mask,
-        read: Callable[[Weights, PyTree], Output],
+        moves: Mask | None,
+        read: Read,
         context: PyTree[Array],
     ) -> tuple[Output, Weights]:
-        """Reads something off the state of every step.
+        """Reads something off the first state, and off the state after every step.
 
         **Arguments:**
 
         - `transition`: the recurrence.
-        - `theta`: the state before the first move, of shape `(state,)`.
-        - `dxs`: the drive of each step, of shape `(time, drive)`.
-        - `moves`: boolean, `(time,)`; where False the state stays as it is.
-        - `read`: `(theta, context of one step) -> output`.
-        - `context`: what else `read` needs, arrays with a leading axis of time.
+        - `theta`: the state before the first step, of shape `(state,)`.
+        - `dxs`: the drive of each step, of shape `(time, drive)`, zero where none moves.
+        - `moves`: boolean, `(time,)`; where False the state stays as it is. `None` says
+            that every step moves, which is cheaper.
+        - `read`: `(states, context) -> outputs`, all with a leading axis of time; called
+            with some of the states or with all.
+        - `context`: what else `read` needs, arrays with a leading axis of `time + 1`.
 
-        **Returns:** the outputs, with a leading axis of time, and the last state.
+        **Returns:** the outputs, with a leading axis of `time + 1`, and the last state.
         """
 
     @abc.abstractmethod
@@ -47,12 +61,81 @@ class AbstractRoll(eqx.Module):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
-        moves: Mask,
+        moves: Mask | None,
     ) -> Weights:
         """Returns the last state alone, of shape `(state,)`; arguments as above."""
 
-    @abc.abstractmethod
     def step(
-        self, transition: AbstractTransition, theta: Weights, dx: Float[Array, " c"]
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        hidden: PyTree,
+        dx: Float[Array, " c"],
+    ) -> tuple[Weights, PyTree]:
+        """Takes a single step, for streaming, of the weights themselves.
+
+        **Arguments:** the state, `(state,)`; what the transition keeps beside it; the
+        drive, `(drive,)`.
+
+        **Returns:** the state and what is kept, after the step.
+        """
+        return transition.advance(theta, hidden, dx)
+
+
+class AbstractParallelRoll(AbstractRoll):
+    """A roll that makes the states of all steps at once, and holds them."""
+
+    @abc.abstractmethod
+    def states(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+    ) -> Float[Array, "t p"]:
+        """Returns the state after each step, of shape `(time, state)`; all move."""
+
+    def __call__(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+        moves: Mask | None,
+        read: Read,
+        context: PyTree[Array],
+    ) -> tuple[Output, Weights]:
+        seen = None
+        if moves is not None:
+            # With the steps that move in front, time does not vary for the rest.
+            dxs = dxs[jnp.argsort(~moves, stable=True)]
+            seen = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(moves)])
+        after = self.states(transition, theta, dxs)
+        states = jnp.concatenate([theta[None], after])
+        if seen is not None:
+            states = states[seen]
+        return read(states, context), states[-1]
+
+    def last(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+        moves: Mask | None,
     ) -> Weights:
-        """Takes a single step, for streaming: `(state,), (drive,) -> (state,)`."""
+        return self(transition, theta, dxs, moves, lambda states, _: (), ())[1]
+
+
+def powers(
+    transition: AbstractTransition, columns: Float[Array, "n p"], count: int
+) -> tuple[Float[Array, "s n p"], list[PyTree[Array]]]:
+    """Returns `A^s column` for s below `count`, a power of two, by doubling; and the gains
+    of 1, 2, 4, ... `count` steps.
+    """
+    act = jax.vmap(transition.act, (None, 0))
+    gains = [transition.gain()]
+    columns = columns[None]
+    while len(columns) < count:
+        rows = columns.reshape(-1, columns.shape[-1])
+        later = act(gains[-1], rows).reshape(columns.shape)
+        columns = jnp.concatenate([columns, later])
+        gains.append(transition.compose(gains[-1], gains[-1]))
+    return columns, gains

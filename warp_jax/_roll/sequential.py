@@ -1,9 +1,6 @@
 """theta_0, dxs -> thetas, one step after another."""
 
-from collections.abc import Callable
-
 import equinox as eqx
-import jax
 import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
@@ -11,7 +8,9 @@ from jaxtyping import Array, Float, PyTree
 from .._check import check_integer, check_positive
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
-from .base import AbstractRoll
+from .adjoint import states_by_adjoint
+from .base import AbstractRoll, Read
+from .segments import scan_in_segments
 
 
 class SequentialRoll(AbstractRoll):
@@ -31,7 +30,8 @@ class SequentialRoll(AbstractRoll):
         - `segment`: steps of a checkpointed segment; near the square root of the length
             memory is least. By default the states of all steps are held.
         - `limit`: clips every weight to ±limit after each step (the paper's w_lim). Not
-            linear, which is why it belongs to this roll alone. By default none is clipped.
+            linear, which is why it belongs to this roll alone, and why the weights then
+            are rolled themselves. By default none is clipped.
         """
         call = "SequentialRoll(segment, limit)"
         if segment is not None:
@@ -41,26 +41,39 @@ class SequentialRoll(AbstractRoll):
         self.segment = segment
         self.limit = limit
 
+    @property
+    def reduces(self) -> bool:
+        return self.limit is None
+
     def __call__(
         self,
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
-        moves: Mask,
-        read: Callable[[Weights, PyTree], Output],
+        moves: Mask | None,
+        read: Read,
         context: PyTree[Array],
     ) -> tuple[Output, Weights]:
+        def states(theta, dxs, moves):
+            if self.limit is None:
+                return states_by_adjoint(transition, theta, dxs, moves)
+            return self._states(transition, theta, dxs, moves)
+
+        if self.segment is None:
+            thetas = jnp.concatenate([theta[None], states(theta, dxs, moves)])
+            return read(thetas, context), thetas[-1]
+
         def part(theta, steps):
             dxs, moves, context = steps
+            thetas = states(theta, dxs, moves)
+            return thetas[-1], read(thetas, context)
 
-            def move(theta, step):
-                theta = self._move(transition, theta, step)
-                return theta, theta
-
-            theta, thetas = lax.scan(move, theta, (dxs, moves))
-            return theta, jax.vmap(read)(thetas, context)
-
-        theta, outputs = self._in_segments(part, theta, (dxs, moves, context))
+        # The first state is read after a step that does not move.
+        dxs = jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs])
+        moves = jnp.ones(len(dxs) - 1, bool) if moves is None else moves
+        moves = jnp.concatenate([jnp.zeros(1, bool), moves])
+        steps = dxs, moves, context
+        theta, outputs = scan_in_segments(part, theta, steps, self.segment)
         return outputs, theta
 
     def last(
@@ -68,7 +81,7 @@ class SequentialRoll(AbstractRoll):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
-        moves: Mask,
+        moves: Mask | None,
     ) -> Weights:
         def part(theta, steps):
             return lax.scan(
@@ -77,37 +90,32 @@ class SequentialRoll(AbstractRoll):
                 steps,
             )
 
-        return self._in_segments(part, theta, (dxs, moves))[0]
+        if moves is None and self.segment is not None:
+            moves = jnp.ones(len(dxs), bool)
+        steps = dxs, moves
+        return scan_in_segments(part, theta, steps, self.segment)[0]
 
     def step(
-        self, transition: AbstractTransition, theta: Weights, dx: Float[Array, " c"]
-    ) -> Weights:
-        theta = transition.step(theta, dx)
-        if self.limit is not None:
-            theta = jnp.clip(theta, -self.limit, self.limit)
-        return theta
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        hidden: PyTree,
+        dx: Float[Array, " c"],
+    ) -> tuple[Weights, PyTree]:
+        theta, hidden = transition.advance(theta, hidden, dx)
+        return self._clip(theta), hidden
+
+    def _states(self, transition, theta, dxs, moves) -> Float[Array, "t p"]:
+        def move(theta, step):
+            theta = self._move(transition, theta, step)
+            return theta, theta
+
+        return lax.scan(move, theta, (dxs, moves))[1]
 
     def _move(self, transition: AbstractTransition, theta: Weights, step) -> Weights:
         dx, moves = step
-        return jnp.where(moves, self.step(transition, theta, dx), theta)
+        after = self._clip(transition.step(theta, dx))
+        return after if moves is None else jnp.where(moves, after, theta)
 
-    def _in_segments(self, part: Callable, theta: Weights, steps: PyTree[Array]):
-        length = jax.tree.leaves(steps)[0].shape[0]
-        if self.segment is None or self.segment >= length:
-            return part(theta, steps)
-        count = -(-length // self.segment)
-        missing = count * self.segment - length
-
-        def split(array):
-            # The added steps do not move: a mask is padded with False.
-            array = jnp.pad(array, [(0, missing)] + [(0, 0)] * (array.ndim - 1))
-            return array.reshape(count, self.segment, *array.shape[1:])
-
-        theta, outputs = lax.scan(
-            jax.checkpoint(part), theta, jax.tree.map(split, steps)
-        )
-
-        def join(array):
-            return array.reshape(count * self.segment, *array.shape[2:])[:length]
-
-        return theta, jax.tree.map(join, outputs)
+    def _clip(self, theta: Weights) -> Weights:
+        return theta if self.limit is None else jnp.clip(theta, -self.limit, self.limit)

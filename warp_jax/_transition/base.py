@@ -1,11 +1,14 @@
 """theta_{t-1}, dx_t -> theta_t: the interface."""
 
 import abc
+import math
 
 import equinox as eqx
-from jaxtyping import Array, Float
+import jax
+from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
+from .._span import Span
 from .._types import Weights
 
 
@@ -13,7 +16,9 @@ class AbstractTransition(eqx.Module):
     """One linear step of the state: `theta_t = A theta_{t-1} + B dx_t`.
 
     A subclass decides how A and B are stored. Every roll is written against these methods
-    alone, so a new structure works in all of them.
+    alone, so a new structure works in all of them. Only the four abstract ones must be
+    written; `gain`, `compose`, `act` and `compose_work` make the parallel rolls cheap
+    where A has a structure that its powers share.
     """
 
     state_size: eqx.AbstractVar[int]
@@ -46,6 +51,61 @@ class AbstractTransition(eqx.Module):
         **Returns:** the state after it, of shape `(state,)`.
         """
         return self.apply(theta) + self.inject(dx)
+
+    def gain(self) -> PyTree[Array]:
+        """Returns A in the form in which its powers are made; by default the matrix."""
+        return self.matrix()
+
+    def compose(self, later: PyTree[Array], earlier: PyTree[Array]) -> PyTree[Array]:
+        """Returns the gain of two stretches of time in a row, `later` after `earlier`."""
+        return later @ earlier
+
+    def act(self, gain: PyTree[Array], theta: Weights) -> Weights:
+        """Returns what a gain makes of a state, of shape `(state,)`."""
+        return gain @ theta
+
+    @property
+    def gain_size(self) -> int:
+        """Numbers in a gain."""
+        leaves = jax.tree.leaves(jax.eval_shape(self.gain))
+        return sum(math.prod(leaf.shape) for leaf in leaves)
+
+    @property
+    def compose_work(self) -> int:
+        """Multiplications of `compose`."""
+        return self.state_size**3
+
+    def init(self, theta: Weights) -> PyTree:
+        """Returns what has to be kept beside a first state `theta`, or `None`."""
+        return None
+
+    def advance(
+        self, theta: Weights, hidden: PyTree, dx: Float[Array, " c"]
+    ) -> tuple[Weights, PyTree]:
+        """Takes one step of the state and of what is kept beside it."""
+        return self.step(theta, dx), hidden
+
+    def reduce(self, theta: Weights, hidden: PyTree) -> "Reduction | None":
+        """Returns the same recurrence in a few coefficients, or `None` where it has none.
+
+        **Arguments:** the state to begin at, `(state,)`, and what was kept beside it.
+        """
+        return None
+
+
+class Reduction(eqx.Module):
+    """A recurrence of the weights as one of coefficients in the directions it can take.
+
+    - `transition`: the recurrence of the coefficients.
+    - `start`: the coefficients to begin at.
+    - `span`: the weights that coefficients stand for.
+    - `keeps`: whether the coefficients must be kept beside the weights to go on.
+    """
+
+    transition: AbstractTransition
+    start: Float[Array, " m"]
+    span: Span
+    keeps: bool = eqx.field(static=True)
 
 
 def check_sizes(name: str, state_size, input_size) -> tuple[int, int]:

@@ -45,14 +45,28 @@ class BlockDiagonalTransition(AbstractTransition):
         self.B = jnp.zeros((self.state_size, self.input_size))
 
     def apply(self, theta: Weights) -> Weights:
-        padded = jnp.pad(
-            theta, (0, self.blocks.shape[0] * self.block_size - len(theta))
-        )
-        padded = padded.reshape(-1, self.block_size)
-        return jnp.einsum("nij,nj->ni", self.blocks, padded).ravel()[: self.state_size]
+        return self.act(self.gain(), theta)
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
+
+    def gain(self) -> Float[Array, "n b b"]:
+        # What the cut took off the last block must not come back in its powers.
+        inside = jnp.arange(len(self.blocks) * self.block_size) < self.state_size
+        inside = inside.reshape(-1, self.block_size)
+        return jnp.where(inside[:, :, None] & inside[:, None, :], self.blocks, 0)
+
+    def compose(self, later: Array, earlier: Array) -> Array:
+        return jnp.matmul(later, earlier)
+
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        padded = jnp.pad(theta, (0, len(gain) * self.block_size - len(theta)))
+        padded = padded.reshape(-1, self.block_size)
+        return jnp.einsum("nij,nj->ni", gain, padded).ravel()[: self.state_size]
+
+    @property
+    def compose_work(self) -> int:
+        return self.blocks.size * self.block_size
 
     def matrix(self) -> Float[Array, "p p"]:
         return block_diag(*self.blocks)[: self.state_size, : self.state_size]

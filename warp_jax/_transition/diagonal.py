@@ -34,6 +34,19 @@ class DiagonalTransition(AbstractTransition):
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
 
+    def gain(self) -> Float[Array, " p"]:
+        return self.a
+
+    def compose(self, later: Array, earlier: Array) -> Array:
+        return later * earlier
+
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        return gain * theta
+
+    @property
+    def compose_work(self) -> int:
+        return self.state_size
+
     def matrix(self) -> Float[Array, "p p"]:
         return jnp.diag(self.a)
 

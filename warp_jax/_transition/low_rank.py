@@ -3,13 +3,15 @@
 import math
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer, check_positive
-from .._types import Key, Weights
-from .base import AbstractTransition, check_sizes
+from .._span import Span
+from .._types import Key, Scalar, Weights
+from .base import AbstractTransition, check_sizes, Reduction
 
 
 class LowRankTransition(AbstractTransition):
@@ -20,6 +22,8 @@ class LowRankTransition(AbstractTransition):
     paper, but A as a rotation: `rank / 2` random orthogonal planes turn, each by its own
     angle, uniformly between 0 and `cycles` full turns over a sequence. A rotation neither
     grows nor decays, so the state starts stable whatever the length is.
+
+    Rolls take it through a sequence in `2 rank + drive + 1` coefficients, see `reduce`.
     """
 
     a: Float[Array, ""]
@@ -88,3 +92,60 @@ class LowRankTransition(AbstractTransition):
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B
+
+    def reduce(self, theta: Weights, hidden: PyTree) -> Reduction | None:
+        r"""Returns the recurrence of the coefficients in
+        $\theta_t = s_t \theta_0 + U q_t + B z_t$, beside which rolls $w_t = V^\top
+        \theta_t$; `None` where they are no fewer than the weights.
+        """
+        if 2 * self.rank + self.input_size + 1 >= self.state_size:
+            return None
+        mixing = self.V.T @ self.U, self.V.T @ self.B
+        span = Span(
+            jnp.concatenate([self.U, self.B], axis=1),
+            theta,
+            skip=self.rank,
+            scaled=True,
+        )
+        rest = jnp.zeros(self.rank + self.input_size, theta.dtype)
+        start = jnp.concatenate([self.V.T @ theta, rest, jnp.ones(1, theta.dtype)])
+        return Reduction(LowRankCoefficients(self.a, *mixing), start, span, keeps=False)
+
+
+class LowRankCoefficients(AbstractTransition):
+    r"""What `a I + U Vᵀ` and B do to $(w, q, z, s)$:
+
+    $w_t = (a I + V^\top U) w_{t-1} + V^\top B\,dx_t$, $q_t = a q_{t-1} + w_{t-1}$,
+    $z_t = a z_{t-1} + dx_t$ and $s_t = a s_{t-1}$.
+    """
+
+    a: Scalar
+    VU: Float[Array, "r r"]
+    VB: Float[Array, "r c"]
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, a: Scalar, VU: Float[Array, "r r"], VB: Float[Array, "r c"]):
+        """**Arguments:** the scale, and what `V` sees of `U` and of `B`."""
+        self.a, self.VU, self.VB = a, VU, VB
+        rank, self.input_size = VB.shape
+        self.state_size = 2 * rank + self.input_size + 1
+
+    def apply(self, theta: Weights) -> Weights:
+        rank = len(self.VU)
+        w = theta[:rank]
+        rest = jnp.zeros(self.input_size + 1, theta.dtype)
+        return self.a * theta + jnp.concatenate([self.VU @ w, w, rest])
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        rank = len(self.VU)
+        between, last = jnp.zeros(rank, dx.dtype), jnp.zeros(1, dx.dtype)
+        return jnp.concatenate([self.VB @ dx, between, dx, last])
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return jax.vmap(self.apply, 1, 1)(jnp.eye(self.state_size, dtype=self.VU.dtype))
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return jax.vmap(self.inject, 1, 1)(
+            jnp.eye(self.input_size, dtype=self.VB.dtype)
+        )

@@ -1,0 +1,161 @@
+"""xs -> the state before a sequence and what drives it, checked: what calls share."""
+
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from ._check import (
+    check_array,
+    check_finite,
+    check_increasing,
+    check_length,
+    check_mask,
+    check_some_valid,
+    check_values,
+)
+from ._drive import advancing, hold
+from ._roll import Read
+from ._transition import Reduction
+from ._types import Mask, Observations, Output, State, Times, Weights
+
+
+class Begun(NamedTuple):
+    """A checked sequence, and the state before it in the form that is rolled."""
+
+    model: Any
+    reduction: Reduction | None
+    start: Float[Array, " m"]
+    memory: PyTree
+    ts: Times
+    held: tuple[Observations, Times]
+    dxs: Float[Array, "s c"]
+    moves: Mask | None
+    continued: bool
+
+    def theta(self, state: Float[Array, " m"]) -> Weights:
+        """Returns the weights of a rolled state."""
+        return state if self.reduction is None else self.reduction.span.theta(state)
+
+    def hidden(self, state: Float[Array, " m"]) -> PyTree:
+        """Returns what has to be kept beside the weights of a rolled state."""
+        keeps = self.reduction is not None and self.reduction.keeps
+        return state if keeps else None
+
+    def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
+        """Returns an output for each step of the sequence, and the last rolled state."""
+        if self.continued:
+            # The state continued from is read too, and that output dropped.
+            context = jax.tree.map(lambda a: jnp.concatenate([a[:1], a]), context)
+        if len(self.dxs):
+            parts = self.model.transition, self.start, self.dxs, self.moves
+            outputs, last = self.model.roll(*parts, read, context)
+        else:
+            outputs, last = read(self.start[None], context), self.start
+        if self.continued:
+            outputs = jax.tree.map(lambda a: a[1:], outputs)
+        return outputs, last
+
+    def last(self, call: str) -> State:
+        """Returns the last state, as the rolled model has it."""
+        state = self.start
+        if len(self.dxs):
+            parts = self.model.transition, state, self.dxs, self.moves
+            state = self.model.roll.last(*parts)
+        state = check_state(call, state, state)
+        return State(state, self.held[0][-1], self.held[1][-1], self.memory)
+
+
+def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
+    """Returns all that a roll needs, checked."""
+    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
+    length = xs.shape[0]
+    if length == 0:
+        raise ValueError(f"`{call}` needs at least one step; got shape {xs.shape}.")
+    model.check_input(call, xs[0])
+    if mask is not None:
+        mask = check_mask(call, mask, length)
+        if state is None:
+            mask = check_some_valid(call, mask)
+    xs = check_finite(call, "xs", xs, mask)
+    if ts is None:
+        if state is not None:
+            raise ValueError(
+                f"`{call}` needs `ts` when it continues from a `state`: the default "
+                "times would begin again at 0."
+            )
+        ts = default_times(length, xs.dtype)
+    else:
+        ts = check_array(call, "ts", ts, 1)
+        check_length(call, "ts", ts, length, "the steps of `xs`")
+        ts = check_finite(call, "ts", ts, mask)
+        known = hold(ts, mask)
+        known = known if state is None else jnp.append(state.t, known)
+        ts = check_increasing(call, ts, known)
+    continued = state is not None
+    if state is None:
+        held = hold(xs, mask), hold(ts, mask)
+        state = model.first(held[0][0], held[1][0], key)
+    else:
+        held = hold(xs, mask, state.x), hold(ts, mask, state.t)
+    dxs, memory = model.drive(state, xs, ts, mask)
+    moves = None if mask is None else advancing(mask, length, continued)
+    if not continued:
+        # A sequence begins at its first valid step, so the first one never moves.
+        dxs, moves = dxs[1:], None if moves is None else moves[1:]
+    if moves is not None:
+        # Where a step is padding its drive is arbitrary, and must not reach a gradient.
+        dxs = jnp.where(moves[:, None], dxs, 0)
+    _check_dtype(call, model.transition, state, dxs)
+    reduction, rolled = _reduce(call, model, state)
+    start = state.theta if reduction is None else reduction.start
+    return Begun(rolled, reduction, start, memory, ts, held, dxs, moves, continued)
+
+
+def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
+    """Returns the recurrence in coefficients, if there is one, and the model of it."""
+    if not model.roll.reduces:
+        if state.hidden is not None:
+            raise ValueError(
+                f"`{call}` has {model.roll}, which works on the weights, and a "
+                f"{type(model.transition).__name__}, which does not. Use `AutoRoll`."
+            )
+        return None, model
+    reduction = model.transition.reduce(state.theta, state.hidden)
+    if reduction is None:
+        return None, model
+    rolled = eqx.tree_at(
+        lambda model: (model.transition, model.decoder),
+        model,
+        (reduction.transition, model.decoder.spanned(reduction.span)),
+    )
+    return reduction, rolled
+
+
+def _check_dtype(call: str, transition, state: State, dxs: Array) -> None:
+    dx = jax.ShapeDtypeStruct(dxs.shape[1:], dxs.dtype)
+    advance = transition.advance
+    after = jax.eval_shape(advance, state.theta, state.hidden, dx)[0].dtype
+    if after != state.theta.dtype:
+        raise TypeError(
+            f"`{call}` mixes precisions: a state of {state.theta.dtype} and a drive of "
+            f"{dx.dtype} give a state of {after}. Cast the observations or the model "
+            "to one dtype."
+        )
+
+
+def default_times(length: int, dtype) -> Times:
+    """Returns times spread evenly over [0, 1], of shape `(length,)`."""
+    return jnp.linspace(0, 1, length, dtype=dtype)
+
+
+def check_state(call: str, outputs: Output, theta: Weights) -> Output:
+    # A state that is not finite stays so: the last one tells of all.
+    message = (
+        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
+        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
+        "`SequentialRoll(limit=...)`."
+    )
+    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)

@@ -1,0 +1,171 @@
+"""theta_0, dxs -> thetas, in chunks: first where each one starts, then all at once."""
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from .._check import check_integer
+from .._transition import AbstractTransition
+from .._types import Mask, Output, Weights
+from .adjoint import states_by_adjoint
+from .base import AbstractRoll, powers, Read
+from .segments import join, scan_in_segments, split
+
+
+class ChunkedRoll(AbstractRoll):
+    """Exact in `time / chunk` steps for the last state, and `chunk` more for all of them.
+
+    What a chunk of drives adds to the state is one product with the kernel `A^s B`, which
+    doubling makes once for all sequences; a scan over chunks then steps by `A^chunk`. For
+    the last state nothing else is done. For all states each chunk goes from its start
+    step by step, all chunks side by side: the same work as a sequential roll, in wide
+    products.
+
+    Work is `time / chunk` products with `A^chunk`, and `log2(chunk)` squarings of A: cheap
+    for few coefficients or a structured A, and for a dense A worth it on long sequences.
+    """
+
+    chunk: int = eqx.field(static=True)
+    together: int | None = eqx.field(static=True)
+
+    def __init__(self, chunk: int, *, together: int | None = None):
+        """**Arguments:**
+
+        - `chunk`: steps of a chunk, a power of two.
+        - `together`: how many chunks go side by side; the rest waits, and in the backward
+            pass is made again, which bounds memory. By default all.
+        """
+        call = "ChunkedRoll(chunk, together)"
+        self.chunk = check_integer(call, "chunk", chunk, 1)
+        if chunk & (chunk - 1):
+            raise ValueError(f"`{call}` needs a power of two for `chunk`; got {chunk}.")
+        if together is not None:
+            together = check_integer(call, "together", together, 1)
+        self.together = together
+
+    def __call__(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+        moves: Mask | None,
+        read: Read,
+        context: PyTree[Array],
+    ) -> tuple[Output, Weights]:
+        starts, last = self._starts(transition, theta, dxs, moves)
+        # The first state is read after a step that does not move.
+        drives = jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs])
+        moving = jnp.ones(len(dxs), bool) if moves is None else moves
+        moving = jnp.concatenate([jnp.zeros(1, bool), moving])
+        drives = split((drives, moving), self.chunk, front=True)
+        if len(starts) < len(drives[0]):
+            starts = jnp.concatenate([theta[None], starts])
+
+        def states(start, drives):
+            return states_by_adjoint(transition, start, *drives)
+
+        def part(_, steps):
+            start, drives, context = steps
+            thetas = jax.vmap(states)(start, drives)
+            flat = jax.tree.map(
+                lambda array: array.reshape(-1, *array.shape[2:]), context
+            )
+            outputs = read(thetas.reshape(-1, thetas.shape[-1]), flat)
+            return None, split(outputs, self.chunk)
+
+        steps = starts, drives, split(context, self.chunk, front=True)
+        _, outputs = scan_in_segments(part, None, steps, self.together)
+        return join(outputs, len(dxs) + 1, front=True), last
+
+    def last(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+        moves: Mask | None,
+    ) -> Weights:
+        return self._starts(transition, theta, dxs, moves)[1]
+
+    def _starts(
+        self,
+        transition: AbstractTransition,
+        theta: Weights,
+        dxs: Float[Array, "t c"],
+        moves: Mask | None,
+    ) -> tuple[Float[Array, "n p"], Weights]:
+        """Returns the state before each chunk, and the last one. The first chunk is the
+        one that is not full.
+        """
+        kernel, gains = powers(transition, transition.input_matrix().T, self.chunk)
+        chunks, counts = split(dxs, self.chunk, front=True), None
+        if moves is not None:
+            counted = split(moves, self.chunk, front=True)
+            # Steps that move go last: zeros before them leave a state of zeros alone.
+            order = jnp.argsort(counted, axis=1, stable=True)
+            chunks = jnp.take_along_axis(chunks, order[:, :, None], axis=1)
+            counts = jnp.sum(counted, axis=1)
+        size = kernel.shape[-1]
+        added = chunks.reshape(len(chunks), -1) @ kernel[::-1].reshape(-1, size)
+        if counts is None:
+            filled = (len(dxs) - 1) % self.chunk + 1
+            first = theta
+            for bit, gain in enumerate(gains):
+                first = transition.act(gain, first) if filled >> bit & 1 else first
+            first = first + added[0]
+        else:
+            first = _advanced(transition, gains, theta, counts[0]) + added[0]
+
+        if len(added) == 1:
+            return theta[None], first
+        if counts is None:
+            hop = _Hop(
+                transition=transition,
+                power=gains[-1],
+                state_size=size,
+                input_size=size,
+            )
+            after = states_by_adjoint(hop, first, added[1:], None)
+            states = jnp.concatenate([theta[None], first[None], after])
+            return states[:-1], states[-1]
+
+        def advance(state, chunk):
+            added, count = chunk
+            return _advanced(transition, gains, state, count) + added, state
+
+        last, starts = lax.scan(advance, first, (added[1:], counts[1:]))
+        return jnp.concatenate([theta[None], starts]), last
+
+
+class _Hop(AbstractTransition):
+    """A whole chunk as one step, of which the drive is what the chunk adds."""
+
+    transition: AbstractTransition
+    power: PyTree[Array]
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def apply(self, theta: Weights) -> Weights:
+        return self.transition.act(self.power, theta)
+
+    def inject(self, dx: Float[Array, " p"]) -> Weights:
+        return dx
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return jax.vmap(self.apply, 1, 1)(jnp.eye(self.state_size))
+
+    def input_matrix(self) -> Float[Array, "p p"]:
+        return jnp.eye(self.state_size)
+
+
+def _advanced(
+    transition: AbstractTransition, gains: list[PyTree[Array]], theta: Weights, count
+) -> Weights:
+    """Returns the state after `count` steps without a drive, known only when they are
+    taken.
+    """
+    for bit, gain in enumerate(gains):
+        after = transition.act(gain, theta)
+        theta = jnp.where(count >> bit & 1, after, theta)
+    return theta
