@@ -4,11 +4,16 @@ import sys
 
 import tyro
 
-from . import digits, sine, spirals
-from ._config import Config
+from . import classification, digits, sine, speed, spirals
 
 
-EXPERIMENTS = {"digits": digits.run, "sine": sine.run, "spirals": spirals.run}
+EXPERIMENTS = {
+    "classification": classification.run,
+    "digits": digits.run,
+    "sine": sine.run,
+    "speed": speed.run,
+    "spirals": spirals.run,
+}
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -28,9 +33,13 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _command(run):
-    def command(config: tyro.conf.OmitArgPrefixes[Config]):
+    """Returns the subcommand of an experiment: its options are those that `run` takes."""
+
+    def command(config):
         return lambda: run(config)
 
+    options = run.__annotations__["config"]
+    command.__annotations__ = {"config": tyro.conf.OmitArgPrefixes[options]}
     command.__doc__ = run.__doc__
     return command
 

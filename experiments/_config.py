@@ -4,17 +4,18 @@ import dataclasses
 import json
 import pathlib
 import time
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 
 Flag = tyro.conf.arg
+Options = TypeVar("Options", bound="Config")
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """What every experiment can be asked for."""
+    """What every experiment can be asked for; one that can be asked for more inherits."""
 
     preset: Literal["quick", "paper"] = "quick"
     """quick: about three minutes on two cores. paper: the paper's model and budget."""
@@ -23,7 +24,8 @@ class Config:
     out: pathlib.Path | None = None
     """Folder for the run. By default runs/NAME/TIME."""
     data: pathlib.Path | None = None
-    """Folder with data sets. The present experiments bring or make their own."""
+    """Folder of data sets, and of downloads. By default $WARP_JAX_DATA, else the user's
+    cache. Data that is made, or comes with scikit-learn, needs none."""
     resume: pathlib.Path | None = None
     """Folder of a run that was interrupted, to go on with. Its own options hold."""
     steps: int | None = None
@@ -49,8 +51,9 @@ class Config:
         }
 
 
-def resolve(name: str, config: Config) -> tuple[Config, pathlib.Path]:
-    """Returns the options that hold and the folder of the run.
+def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
+    """Returns the options that hold and the folder of the run. Those of a run to resume
+    keep the `resume` they were asked with, so they resolve to themselves.
 
     **Raises:** `ValueError` where the folder to resume is not a run of this experiment, or
     the folder to begin in holds one already.
@@ -69,7 +72,9 @@ def resolve(name: str, config: Config) -> tuple[Config, pathlib.Path]:
         written = json.loads(path.read_text())
         experiment = written.pop("experiment")
         paths = {k: pathlib.Path(written[k]) for k in ("out", "data") if written[k]}
-        resumed = Config(**(written | paths | {"models": tuple(written["models"])}))
+        lists = {k: tuple(v) for k, v in written.items() if isinstance(v, list)}
+        given = written | paths | lists | {"resume": config.resume}
+        resumed = type(config)(**given)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"`--resume {config.resume}` needs the folder of a run; cannot read {path}: "

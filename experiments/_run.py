@@ -11,12 +11,10 @@ models/MODEL.eqx     the chosen models
 import dataclasses
 import importlib.metadata
 import json
-import os
-import pathlib
 import platform
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -25,19 +23,18 @@ import jax.random as jr
 import numpy as np
 import optax
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 import warp_jax as wj
 
 from ._config import Config, resolve
+from ._log import Metrics, Reporter, table, write_json
 
 
 @dataclasses.dataclass(frozen=True)
 class Trial:
     """One model to train and to test.
 
-    - `name`: unique in its experiment.
+    - `name`: unique in its run.
     - `model`, `loss`, `batches`, `steps`: as for `warp_jax.fit`.
     - `state_size`: numbers in the state.
     - `validate`: `model -> figure`, the lower the better: it alone chooses the model.
@@ -57,10 +54,6 @@ class Trial:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def slug(self) -> str:
-        return re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
@@ -86,13 +79,13 @@ class Run:
         self.experiment, self.dataset = experiment, dataset
         self.console = Console(stderr=True)
         self.results: list[dict] = []
-        self._metrics = _Metrics(self.folder / "metrics.jsonl")
+        self._metrics = Metrics(self.folder / "metrics.jsonl")
         try:
             for name in ("figures", "checkpoints", "models"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
             if config.resume is None:
                 written = {"experiment": experiment, **self.config.dump()}
-                _write_json(self.folder / "config.json", written)
+                write_json(self.folder / "config.json", written)
         except OSError as error:
             raise ValueError(
                 f"`--out {self.folder}` cannot be written: {error.strerror}. Choose "
@@ -113,19 +106,62 @@ class Run:
 
     def train(self, trial: Trial) -> Any:
         """Trains and tests one model, or takes it from the folder; returns it."""
-        result_path = self.folder / "models" / f"{trial.slug}.json"
-        model_path = self.folder / "models" / f"{trial.slug}.eqx"
+        return self.choose(trial.name, [trial])
+
+    def choose(self, name: str, trials: Sequence[Trial]) -> Any:
+        """Trains all `trials`, as of one model at several learning rates, and tests the one
+        with the least validation figure as `name`, or takes it from the folder; returns it.
+
+        A trial that diverges is out of the choice, unless all do. The `seconds` are those
+        of the whole search.
+        """
+        result_path = self.folder / "models" / f"{_slug(name)}.json"
+        model_path = self.folder / "models" / f"{_slug(name)}.eqx"
         if result_path.exists():
-            self.results.append(json.loads(result_path.read_text()))
+            result = json.loads(result_path.read_text())
+            self.results.append(result)
+            (trial,) = (t for t in trials if t.name == result["trial"])
             return wj.load(model_path, trial.model)
+        fits, tried = [], {}
+        for trial in trials:
+            try:
+                fits.append((trial, *self._fit(trial)))
+                tried[trial.name] = _validation(fits[-1][-1])
+            except (FloatingPointError, eqx.EquinoxRuntimeError) as error:
+                if trial is trials[-1] and not fits:
+                    raise
+                tried[trial.name] = None
+                line = str(error).splitlines()[0]
+                self.console.print(f"{trial.name} is out: {line}", highlight=False)
+        trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]))
+        wj.save(model_path, model)
+        result = {
+            "model": name,
+            "metrics": {k: float(v) for k, v in trial.test(model).items()},
+            "validation": _validation(history),
+            "parameters": count(model),
+            "state_size": trial.state_size,
+            "steps": trial.steps,
+            "best_step": history.best_step,
+            "learning_rate": trial.learning_rate,
+            "seconds": round(sum(self._metrics.seconds(t.name) for t in trials), 1),
+            "trial": trial.name,
+            "tried": tried,
+            **trial.notes,
+        }
+        write_json(result_path, result)
+        self.results.append(result)
+        return model
+
+    def _fit(self, trial: Trial) -> tuple[Any, wj.History]:
         self._metrics.begin()
-        with _Reporter(self.console, trial) as reporter:
+        with Reporter(self.console, trial.name, trial.steps) as reporter:
 
             def report(progress: wj.Progress) -> None:
                 reporter.show(progress)
                 self._metrics.add(trial.name, progress)
 
-            model, history = wj.fit(
+            return wj.fit(
                 trial.model,
                 trial.loss,
                 trial.batches,
@@ -134,26 +170,10 @@ class Run:
                 key=self.key(trial.name, "fit"),
                 validate=trial.validate,
                 every=max(1, trial.steps // 20),
-                checkpoint=self.folder / "checkpoints" / trial.slug,
+                checkpoint=self.folder / "checkpoints" / _slug(trial.name),
                 resume=True,
                 report=report,
             )
-        wj.save(model_path, model)
-        result = {
-            "model": trial.name,
-            "metrics": {k: float(v) for k, v in trial.test(model).items()},
-            "validation": dict(history.validation)[history.best_step],
-            "parameters": count(model),
-            "state_size": trial.state_size,
-            "steps": trial.steps,
-            "best_step": history.best_step,
-            "learning_rate": trial.learning_rate,
-            "seconds": round(self._metrics.seconds(trial.name), 1),
-            **trial.notes,
-        }
-        _write_json(result_path, result)
-        self.results.append(result)
-        return model
 
     def reference(self, name: str, metrics: dict[str, float]) -> None:
         """Adds a row for something that is not trained."""
@@ -186,95 +206,12 @@ class Run:
             "results": self.results,
             "versions": _versions(),
         }
-        _write_json(self.folder / "summary.json", summary)
+        write_json(self.folder / "summary.json", summary)
         # Off a terminal rich would assume 80 columns, too few for every metric.
         width = None if sys.stdout.isatty() else 150
-        Console(width=width).print(_table(summary))
+        Console(width=width).print(table(summary))
         self.console.print(f"Written to {self.folder}", soft_wrap=True, highlight=False)
         return summary
-
-
-class _Metrics:
-    """`metrics.jsonl`: read back when a run goes on, and cut where it goes on from."""
-
-    def __init__(self, path: pathlib.Path):
-        self.path = path
-        self.lines: list[dict] = []
-        self._before: float | None = None
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    break  # A kill can cut the last line off.
-
-    def begin(self) -> None:
-        """Says that a model begins, or goes on, with the next line."""
-        self._before = None
-
-    def add(self, model: str, progress: wj.Progress) -> None:
-        """Writes a line; those that a killed run had written beyond it go."""
-        if self._before is None:
-            self.lines = [
-                p
-                for p in self.lines
-                if p["model"] != model or p["step"] < progress.step
-            ]
-            lines = self.by_model().get(model)
-            self._before = lines[-1]["seconds"] if lines else 0.0
-        line = {
-            "model": model,
-            "step": progress.step,
-            "loss": progress.loss,
-            "gradient_norm": progress.gradient_norm,
-            "validation": progress.validation,
-            "seconds": round(progress.seconds + self._before, 2),
-        }
-        self.lines.append(line)
-        _write_text(self.path, "".join(json.dumps(p) + "\n" for p in self.lines))
-
-    def seconds(self, model: str) -> float:
-        return self.by_model()[model][-1]["seconds"]
-
-    def by_model(self) -> dict[str, list[dict]]:
-        models: dict[str, list[dict]] = {}
-        for line in self.lines:
-            models.setdefault(line["model"], []).append(line)
-        return models
-
-
-class _Reporter:
-    """A progress bar on a terminal, plain lines elsewhere."""
-
-    def __init__(self, console: Console, trial: Trial):
-        self._bar = None
-        self._name = trial.name
-        if console.is_terminal:
-            self._bar = Progress(
-                TextColumn(trial.name),
-                BarColumn(),
-                TextColumn("{task.completed}/{task.total} {task.fields[figures]}"),
-                TimeRemainingColumn(),
-                console=console,
-            )
-            self._task = self._bar.add_task("", total=trial.steps, figures="compiling")
-
-    def __enter__(self) -> "_Reporter":
-        if self._bar is not None:
-            self._bar.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def show(self, progress: wj.Progress) -> None:
-        if self._bar is None:
-            print(f"{self._name}: ", end="", file=sys.stderr)
-            wj.print_progress(progress)
-            return
-        figures = f"loss {progress.loss:.4g}  validation {progress.validation:.4g}"
-        self._bar.update(self._task, completed=progress.step, figures=figures)
 
 
 def count(model) -> int:
@@ -283,37 +220,16 @@ def count(model) -> int:
     return sum(leaf.size for leaf in leaves)
 
 
-def batched(function: Callable, *arrays: np.ndarray, size: int = 256):
-    """Returns `function(*arrays)` computed in pieces of at most `size` examples."""
-    pieces = [
-        function(*(array[i : i + size] for array in arrays))
-        for i in range(0, len(arrays[0]), size)
+def batched(function: Callable, *arrays: np.ndarray | None, size: int = 256):
+    """Returns `function(*arrays)` computed in pieces of at most `size` examples; an array
+    may be `None`.
+    """
+    parts = [
+        [None if array is None else array[i : i + size] for array in arrays]
+        for i in range(0, len(jax.tree.leaves(arrays)[0]), size)
     ]
+    pieces = [function(*part) for part in parts]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
-
-
-def _table(summary: dict) -> Table:
-    """Lays the results out, one metric a column, short enough for 80 characters."""
-    title = (
-        f"{summary['experiment']}, preset {summary['preset']}, seed {summary['seed']}"
-    )
-    names = list(dict.fromkeys(k for r in summary["results"] for k in r["metrics"]))
-    table = Table(title=title)
-    table.add_column("model")
-    for name in (*names, "parameters", "state", "steps", "seconds"):
-        table.add_column(name, justify="right")
-    for row in summary["results"]:
-        figures = [row["metrics"].get(name) for name in names]
-        table.add_row(
-            row["model"],
-            *("" if figure is None else f"{figure:.4g}" for figure in figures),
-            *(
-                f"{row[k]:,}" if row[k] else ""
-                for k in ("parameters", "state_size", "steps")
-            ),
-            f"{row['seconds']:.0f}" if "seconds" in row else "",
-        )
-    return table
 
 
 def _versions() -> dict[str, str]:
@@ -322,12 +238,9 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _write_json(path: pathlib.Path, value: dict) -> None:
-    _write_text(path, json.dumps(value, indent=2) + "\n")
+def _validation(history: wj.History) -> float:
+    return dict(history.validation)[history.best_step]
 
 
-def _write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one move, so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    os.replace(temporary, path)
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

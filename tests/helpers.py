@@ -26,6 +26,18 @@ TRANSITIONS: dict[str, Callable[..., wj.AbstractTransition]] = {
     "block": lambda p, c: wj.BlockDiagonalTransition(p, c, 7),
     "cut_block": lambda p, c: wj.BlockDiagonalTransition(p, c, 4),
     "low_rank": lambda p, c: wj.LowRankTransition(p, c, 3, key=jr.key(1), length=20),
+    # With 14 weights as many coefficients, so that the weights themselves are rolled.
+    "high_rank": lambda p, c: wj.LowRankTransition(p, c, 6, key=jr.key(1), length=20),
+    "spectral": lambda p, c: wj.SpectralTransition(p, c, length=20, key=jr.key(1)),
+    "oscillatory": lambda p, c: wj.OscillatoryTransition(
+        p, c, length=20, key=jr.key(1)
+    ),
+    "subspace_spectral": lambda p, c: wj.SubspaceTransition(
+        p, wj.SpectralTransition(4, c, length=20, key=jr.key(1)), key=jr.key(5)
+    ),
+    "subspace_dense": lambda p, c: wj.SubspaceTransition(
+        p, wj.DenseTransition(3, c), key=jr.key(5)
+    ),
 }
 PAIRWISE = {"increments": wj.Increments, "values": wj.Values}
 CAUSAL_DRIVES = [
@@ -75,7 +87,8 @@ def make_initial(choices: Choices) -> wj.AbstractInitial:
     size = choices.state_size
     if choices.initial == "learnt":
         return wj.LearntInitial(jnp.zeros(size))
-    return wj.Hypernetwork(INPUT, size, 1, width=4, key=jr.key(4))
+    rank = 3 if choices.initial == "thin" else None
+    return wj.Hypernetwork(INPUT, size, 1, width=4, rank=rank, key=jr.key(4))
 
 
 def make_model(
@@ -121,6 +134,11 @@ def perturbed(module, seed: int = 0, scale: float = 0.3):
 
 def tamed(transition, radius: float = 0.98):
     """Scales A to a spectral radius below one, so that long sequences stay finite."""
+    if isinstance(transition, wj.AbstractModalTransition):
+        return transition
+    if isinstance(transition, wj.SubspaceTransition):
+        dynamics = tamed(transition.dynamics, radius)
+        return eqx.tree_at(lambda t: t.dynamics, transition, dynamics)
     largest = np.max(np.abs(np.linalg.eigvals(np.asarray(transition.matrix()))))
 
     def scaled(path, leaf):

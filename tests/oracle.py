@@ -51,16 +51,50 @@ def clip(z, limit):
     return np.where(z.real > limit, limit, np.where(z.real < -limit, -limit, z))
 
 
-def matrices(choices: Choices, w: Arrays) -> tuple[np.ndarray, np.ndarray]:
+def rotations(real, imaginary):
+    """Returns the matrix that multiplies complex numbers, kept as their real parts and
+    then their imaginary ones, by the numbers given.
+    """
+    modes = len(real)
+    A = np.zeros((2 * modes, 2 * modes), real.dtype)
+    for i in range(modes):
+        A[i, i] = A[modes + i, modes + i] = real[i]
+        A[i, modes + i], A[modes + i, i] = -imaginary[i], imaginary[i]
+    return A
+
+
+def oscillators(frequency, b):
+    """Returns A and B of implicit LinOSS as its authors write it, of the velocities and
+    the positions, then in units in which a position counts times its frequency.
+    """
+    S, modes = 1 / (1 + frequency**2), len(frequency)
+    A = np.zeros((2 * modes, 2 * modes), frequency.dtype)
+    for i in range(modes):
+        # z_k = S (z - w^2 y + b u), y_k = S (z + y + b u)
+        A[i, i], A[i, modes + i] = S[i], -S[i] * frequency[i] ** 2
+        A[modes + i, i] = A[modes + i, modes + i] = S[i]
+    B = np.concatenate([S[:, None] * b, S[:, None] * b])
+    units = np.concatenate([np.ones(modes), frequency])
+    return units[:, None] * A / units, units[:, None] * B
+
+
+def matrices(kind: str, w: Arrays, place: str = ".transition."):
     """Returns A and B, from the numbers in which each transition keeps them."""
-    size = choices.state_size
-    place = ".transition."
-    if choices.transition == "dense":
+    if kind == "oscillatory":
+        return oscillators(np.exp(w[place + "log_frequency"]), w[place + "B"])
+    B = w[place + "B"]
+    size = len(B)
+    if kind == "dense":
         A = w[place + "A"]
-    elif choices.transition == "diagonal":
+    elif kind == "diagonal":
         A = np.diag(w[place + "a"])
-    elif choices.transition == "low_rank":
+    elif kind in ("low_rank", "high_rank"):
         A = w[place + "a"] * np.eye(size) + w[place + "U"] @ w[place + "V"].T
+    elif kind == "spectral":
+        # exp(-exp(log_decay) + i exp(log_phase)); the imaginary unit is taken by the step.
+        radius = np.exp(-np.exp(w[place + "log_decay"]))
+        phase = np.exp(w[place + "log_phase"])
+        A = rotations(radius * np.cos(phase), radius * np.sin(phase))
     else:
         blocks = w[place + "blocks"]
         A = np.zeros((size, size), blocks.dtype)
@@ -69,18 +103,43 @@ def matrices(choices: Choices, w: Arrays) -> tuple[np.ndarray, np.ndarray]:
             for j in range(size):
                 if i // rows == j // rows:
                     A[i, j] = blocks[i // rows, i % rows, j % rows]
-    return A, w[place + "B"]
+    return A, B
 
 
-def initial(w: Arrays, x):
+def mover(choices: Choices, w: Arrays, theta, limit: float | None):
+    """Returns a function from the drive of a step to the state after it."""
+    if choices.transition.startswith("subspace_"):
+        inner = choices.transition.removeprefix("subspace_")
+        A, B = matrices(inner, w, ".transition.dynamics.")
+        P, first, c = w[".transition.P"], theta, np.zeros(len(A))
+
+        def move(dx):
+            nonlocal c
+            c = A @ c + B @ dx
+            return first + P @ c
+    else:
+        A, B = matrices(choices.transition, w)
+
+        def move(dx):
+            nonlocal theta
+            theta = A @ theta + B @ dx
+            theta = theta if limit is None else clip(theta, limit)
+            return theta
+
+    return move
+
+
+def initial(choices: Choices, w: Arrays, x):
     """Returns theta_0: learnt, or written by a perceptron."""
     if ".initial.theta" in w:
         return w[".initial.theta"]
     depth = sum(name.startswith(".initial.layers") for name in w) // 2
+    # Of a last matrix in two factors, the first has nothing after it either.
+    plain = 2 if choices.initial == "thin" else 1
     for i in range(depth):
         layer = f".initial.layers[{i}]."
         x = w[layer + "weight"] @ x + w[layer + "bias"]
-        x = silu(x) if i < depth - 1 else x
+        x = silu(x) if i < depth - plain else x
     return x
 
 
@@ -145,16 +204,15 @@ def run(choices: Choices, w: Arrays, xs, ts, queries=None, mask=None, limit=None
     """Returns the states and the outputs of every step, by one loop over the steps."""
     queries = ts if queries is None else queries
     mask = np.ones(len(xs), bool) if mask is None else mask
-    A, B = matrices(choices, w)
     valid = np.flatnonzero(mask)
     seen_xs, seen_ts, seen = xs[valid], ts[valid], 0
-    theta = initial(w, seen_xs[0])
+    theta = initial(choices, w, seen_xs[0])
+    move = mover(choices, w, theta, limit)
     thetas, outputs = [], []
     for step in range(len(xs)):
         if mask[step]:
             if seen:
-                theta = A @ theta + B @ drive(choices, w, seen_xs, seen_ts, seen)
-                theta = theta if limit is None else clip(theta, limit)
+                theta = move(drive(choices, w, seen_xs, seen_ts, seen))
             seen += 1
         x = seen_xs[max(seen - 1, 0)]
         thetas.append(theta)

@@ -42,26 +42,38 @@ def _roll(roll, x):
     dxs = jnp.stack([x, 2 * x, -x])
     read = lambda theta, context: theta * context  # noqa: E731
     arguments = (TRANSITION, jnp.ones(STATE), dxs, jnp.ones(3, bool))
-    return roll(*arguments, read, jnp.arange(3.0))[0]
+    return roll(*arguments, read, jnp.arange(4.0)[:, None])[0]
 
 
 def _coordinate(coordinates, x):
     return coordinates(x[0])
 
 
+def _step(transition, x):
+    return transition.step(jnp.ones(STATE), x)
+
+
 def _transition(kind, *sizes):
     """Returns how to make a transition, and a use of it."""
     make = lambda key: kind(STATE, DRIVEN, *sizes)  # noqa: E731
-    return make, lambda made, x: made.step(jnp.ones(STATE), x)
+    return make, _step
+
+
+def _modal(kind, size=STATE):
+    """Returns how to make a transition of complex modes from a key."""
+    return lambda key: kind(size, DRIVEN, length=20, key=key)
 
 
 # How to make each class from a key, and what it gives for an observation `x`.
 MODULES = {
     "ActivatedDecoder": (lambda key: wj.ActivatedDecoder(_decoder(), jnp.tanh), _read),
+    "AssociativeRoll": (lambda key: wj.AssociativeRoll(), _roll),
     "AutoRoll": (lambda key: wj.AutoRoll(), _roll),
     "BlockDiagonalTransition": _transition(wj.BlockDiagonalTransition, 4),
     "CausalConvolution": (lambda key: wj.CausalConvolution(2, 3, 2, key=key), _drive),
+    "ChunkedRoll": (lambda key: wj.ChunkedRoll(2), _roll),
     "Clip": (lambda key: wj.Clip(0.5), lambda made, x: made(x)),
+    "ConvolutionRoll": (lambda key: wj.ConvolutionRoll(), _roll),
     "DenseTransition": _transition(wj.DenseTransition),
     "DiagonalTransition": _transition(wj.DiagonalTransition),
     "DynamicTanh": (lambda key: wj.DynamicTanh(2), lambda made, x: made(x)),
@@ -84,7 +96,7 @@ MODULES = {
     ),
     "LowRankTransition": (
         lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key),
-        lambda made, x: made.step(jnp.ones(STATE), x),
+        _step,
     ),
     "NetworkDecoder": (lambda key: wj.NetworkDecoder(make_network()), _read),
     "NoisyInitial": (
@@ -95,9 +107,31 @@ MODULES = {
         lambda key: wj.NoncausalConvolution(2, 3, 3, key=key),
         _drive,
     ),
+    "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
+    "Pooled": (
+        lambda key: wj.Pooled(make_model(Choices("low_rank")), 2),
+        lambda made, x: made(jnp.stack([x, 2 * x, -x])),
+    ),
+    "Reduction": (
+        lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key).reduce(
+            jnp.ones(STATE), None
+        ),
+        lambda made, x: made.span.theta(made.transition.step(made.start, x)),
+    ),
     "RasterCoordinates": (lambda key: wj.RasterCoordinates(2, 3, 1), _coordinate),
     "SequentialRoll": (lambda key: wj.SequentialRoll(segment=2, limit=3.0), _roll),
     "SinusoidalCoordinates": (lambda key: wj.SinusoidalCoordinates(4), _coordinate),
+    "Span": (
+        lambda key: wj.Span(jr.normal(key, (STATE, 2)), jnp.ones(STATE)),
+        lambda made, x: made.theta(x),
+    ),
+    "SpectralTransition": (_modal(wj.SpectralTransition), _step),
+    "SubspaceTransition": (
+        lambda key: wj.SubspaceTransition(
+            STATE, _modal(wj.SpectralTransition, 4)(key), key=key
+        ),
+        lambda made, x: made.advance(jnp.ones(STATE), jnp.ones(4), x),
+    ),
     "State": (
         lambda key: wj.State(jr.normal(key, (STATE,)), jnp.ones(2), jnp.array(0.0)),
         lambda made, x: made.theta * x[0],
@@ -243,6 +277,11 @@ CONTRACT = {
     "SinusoidalCoordinates": "size base",
     "SequentialRoll": "",
     "AutoRoll": "",
+    "AssociativeRoll": "",
+    "ConvolutionRoll": "",
+    "Pooled": "model reads",
+    "SpectralTransition": "state_size input_size length cycles key",
+    "SubspaceTransition": "state_size dynamics key",
     "forecast": "model xs horizon ts key",
     "unroll": "model xs ts forcing key",
     "mse": "prediction target mask",

@@ -108,7 +108,7 @@ VALUE_ERRORS = [
         "shape (3,) for observations of shape (2,)",
         lambda m: wj.forecast(forecaster(3), XS, 1),
     ),
-    ("model.final(xs, ts, mask)", "nan at index", lambda m: wj.forecast(m, NAN, 1)),
+    ("model.compact(xs, ts, mask)", "nan at index", lambda m: wj.forecast(m, NAN, 1)),
     (UNROLL, "forcing=1.5", lambda m: wj.unroll(m, XS, forcing=1.5, key=KEY)),
     (UNROLL, "forcing=-1", lambda m: wj.unroll(m, XS, forcing=-1, key=KEY)),
     (UNROLL, "forcing=nan", lambda m: wj.unroll(m, XS, forcing=jnp.nan, key=KEY)),

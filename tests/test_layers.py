@@ -9,11 +9,12 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
     {"_types", "_check"},
-    {"_abstract_model", "_weightspace", "_drive", "_coordinates", "_loss"},
+    {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
     {"_save", "_batches", "_initial", "_transition", "_decoder"},
     {"_roll"},
+    {"_begin"},
     {"_model"},
-    {"_forecast", "_fit"},
+    {"_forecast", "_pooled", "_fit"},
 )
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
 FILES = sorted(path for path in ROOT.rglob("*.py") if path != ROOT / "__init__.py")

@@ -1,0 +1,118 @@
+"""classification: which structure of A tells time series apart, at equal D_θ."""
+
+import dataclasses
+from typing import Annotated
+
+import equinox as eqx
+import jax
+import jax.nn as jnn
+import jax.random as jr
+
+import warp_jax as wj
+
+from . import _figures as figures
+from ._config import Config, Flag, resolve
+from ._data import data_folder, Dataset, load_digits, load_uea
+from ._run import Run, Trial
+from ._tasks import Classification
+
+
+STATE = 400
+RANK, MODES = 32, 32
+# Turns over a sequence of the fastest mode at the start, for both structures alike: of
+# those tried, the best on validation data with seed 0.
+CYCLES = {"digits": 10.0}
+SMOOTH = 3.0
+BATCH = 32
+STEPS = {"quick": 1000, "paper": 10_000}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Config):
+    """What `classification` can be asked for."""
+
+    dataset: str = "digits"
+    """digits, which comes with scikit-learn, or a name of the UEA archive: BasicMotions,
+    JapaneseVowels, Libras, NATOPS, RacketSports, ..."""
+    learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (
+        1e-3,
+        3e-3,
+        1e-2,
+    )
+    """Each is tried with each model; validation data chooses."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = self.learning_rates
+        if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
+            raise ValueError(
+                "`--learning-rates` needs one or more, different and above 0; got "
+                f"{' '.join(map(str, rates)) or 'none'}."
+            )
+
+
+def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, wj.WARP]:
+    """The same network, read after the last step, under three structures of A. Each starts
+    with the same weights for the network and for theta_0.
+    """
+    network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
+    _, length, channels = data.train.xs.shape
+    # Of one hidden layer, as wide as makes about as many weights for any data set.
+    width = max(1, round((STATE - data.classes) / (2 + data.classes)))
+    network = eqx.nn.MLP(1, data.classes, width, 1, jnn.silu, key=network_key)
+    decoder = wj.NetworkDecoder(network)
+    size, theta = decoder.state_size, decoder.flatten(network)
+    cycles = CYCLES.get(data.name, SMOOTH)
+    modes = wj.SpectralTransition(
+        2 * MODES, channels, length=length, cycles=cycles, key=mode_key
+    )
+    transitions = {
+        "dense": wj.DenseTransition(size, channels),
+        "low rank": wj.LowRankTransition(
+            size, channels, RANK, length=length, cycles=cycles, key=rank_key
+        ),
+        "subspace": wj.SubspaceTransition(size, modes, key=map_key),
+    }
+    initial = wj.LearntInitial(theta)
+    if preset == "paper":
+        initial = wj.Hypernetwork(channels, size, theta=theta, key=initial_key)
+    return {
+        name: wj.WARP(decoder=decoder, transition=transition, initial=initial)
+        for name, transition in transitions.items()
+    }
+
+
+def run(config: Options) -> dict:
+    """Classify the series of one data set, with a dense, a low-rank and a subspace A."""
+    config, _ = resolve("classification", config)
+    data = (
+        load_digits()
+        if config.dataset == "digits"
+        else load_uea(config.dataset, data_folder(config.data))
+    )
+    run = Run("classification", data.name, config)
+    task = Classification(by_accuracy=True)
+    # An epoch leaves out what does not fill a batch: little, where batches are small.
+    batch = min(BATCH, max(1, len(data.train.xs) // 4))
+    for name, model in models(data, config.preset, run.key("models")).items():
+        if not run.wants(name):
+            continue
+        trials = [
+            Trial(
+                name=f"{name}, rate {rate:g}",
+                model=model,
+                loss=task.loss,
+                batches=wj.Batches(data.train, batch, key=run.key("batches")),
+                steps=config.steps or STEPS[config.preset],
+                state_size=model.decoder.state_size,
+                validate=task.validate(data.validation),
+                test=task.test(data.test),
+                learning_rate=rate,
+            )
+            for rate in config.learning_rates
+        ]
+        run.choose(name, trials)
+    run.figure(
+        "learning_curves", figures.learning_curves(run.curves(), "validation error")
+    )
+    return run.finish()

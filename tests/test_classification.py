@@ -1,0 +1,157 @@
+"""The command `classification`, and the choice among trials."""
+
+import json
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import warp_jax as wj
+from experiments.__main__ import main
+from experiments._config import Config
+from experiments._data import Split
+from experiments._run import Run, Trial
+from experiments._tasks import Classification
+
+from .test_experiments import broadcasting as broadcasting, read
+from .test_uea import cases, write
+
+
+def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
+    folder = tmp_path / "run"
+    options = ["--steps", "3", "--learning-rates", "1e-3", "1e-2", "--models"]
+    options += ["low", "subspace", "--out", str(folder)]
+    main(["classification", "--dataset", "digits", *options])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["experiment"], summary["dataset"]) == ("classification", "digits")
+    rows = {row["model"]: row for row in summary["results"]}
+    assert set(rows) == {"low rank", "subspace"}
+    for row in rows.values():
+        assert row["steps"] == 3 and len(row["tried"]) == 2
+        assert row["learning_rate"] in (1e-3, 1e-2)
+        assert row["validation"] == min(row["tried"].values())
+        assert set(row["metrics"]) == {"test_accuracy", "test_nll"}
+    assert len({row["state_size"] for row in rows.values()}) == 1
+    before = read(folder)
+    assert len(before[1]) == 3 * 2 * 2
+    main(["classification", "--resume", str(folder)])
+    assert read(folder) == before
+
+
+def test_a_set_of_one_s_own_runs_with_padding(tmp_path, broadcasting):
+    write(tmp_path / "uea", train=cases(12, 0, (3, 5)), test=cases(4, 1, (4, 2)))
+    folder = tmp_path / "run"
+    options = ["--steps", "2", "--learning-rates", "1e-3", "--out", str(folder)]
+    options += ["--data", str(tmp_path)]
+    main(["classification", "--dataset", "Toy", *options])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["dataset"] == "Toy"
+    models = [row["model"] for row in summary["results"]]
+    assert models == ["dense", "low rank", "subspace"]
+    # Interrupted before the last model was done, it finds its data again.
+    (folder / "summary.json").unlink()
+    (folder / "models" / "subspace.json").unlink()
+    main(["classification", "--resume", str(folder)])
+    again = json.loads((folder / "summary.json").read_text())
+    assert again["results"] == summary["results"]
+
+
+@pytest.mark.parametrize(
+    "options, fragment",
+    (
+        (["--learning-rates", "0"], "got 0.0"),
+        (["--learning-rates", "1e-3", "1e-3"], "different"),
+        (["--learning-rates"], "got none"),
+        (["--dataset", "../Toy"], "--dataset ../Toy"),
+        (["--dataset", "Toy"], "Toy_TRAIN.ts:3"),
+    ),
+)
+def test_wrong_options_are_refused_in_plain_words(options, fragment, tmp_path, capsys):
+    write(tmp_path, header="@problemName Toy\n\n")
+    with pytest.raises(SystemExit) as caught:
+        main(["classification", "--data", str(tmp_path), *options])
+    assert caught.value.code == 2
+    assert fragment in "".join(capsys.readouterr()).replace("\n", " ")
+
+
+class Point(eqx.Module):
+    """A model that is one number, pulled to where `goal` says."""
+
+    at: jax.Array
+
+    @staticmethod
+    def trial(name: str, goal: float, tested: list[str]) -> Trial:
+        def test(model: Any) -> dict[str, float]:
+            tested.append(name)
+            return {"test_at": float(model.at)}
+
+        return Trial(
+            name=name,
+            model=Point(jnp.zeros(())),
+            loss=lambda model, batch, key: (model.at - goal) ** 2,
+            batches=lambda step: None,
+            steps=20,
+            state_size=1,
+            validate=lambda model: (model.at - 0.1) ** 2,
+            test=test,
+            learning_rate=0.02,
+        )
+
+
+def test_validation_chooses_and_only_the_chosen_is_tested(tmp_path, broadcasting):
+    tested: list[str] = []
+    goals = {"diverges": jnp.nan, "wrong way": -1.0, "right": 1.0, "also wrong": -2.0}
+    trials = [Point.trial(name, goal, tested) for name, goal in goals.items()]
+    run = Run("test", "points", Config(out=tmp_path / "run"))
+    model = run.choose("point", trials)
+    assert tested == ["right"] and model.at > 0
+    (row,) = run.results
+    assert (row["model"], row["trial"]) == ("point", "right")
+    assert row["tried"]["diverges"] is None and row["tried"]["wrong way"] >= 0.01 - 1e-6
+    resumed = Run("test", "points", Config(resume=tmp_path / "run"))
+    assert resumed.choose("point", trials).at == model.at
+    assert tested == ["right"] and resumed.results == run.results
+
+
+def test_where_all_trials_diverge_the_error_is_theirs(tmp_path, broadcasting):
+    run = Run("test", "points", Config(out=tmp_path / "run"))
+    trials = [Point.trial(name, jnp.nan, []) for name in ("one", "two")]
+    with pytest.raises(FloatingPointError, match="loss was nan"):
+        run.choose("point", trials)
+
+
+def test_accuracy_decides_and_the_likelihood_breaks_ties():
+    class Fixed(wj.AbstractModel):
+        logits: jax.Array
+
+        def __call__(self, *args, **kwargs):
+            raise NotImplementedError
+
+        init = step = __call__
+
+        def final(self, xs, ts=None, *, mask=None, state=None, key=None) -> Any:
+            return xs[0, 0]
+
+        def read(self, state: Any, time):
+            return self.logits[state.astype(int)]
+
+    labels = np.array([0, 1, 1, 0], np.int32)
+    xs = np.arange(4, dtype=np.float32)[:, None, None]
+    split = Split(xs, labels)
+
+    def logits(*right):
+        """Returns logits of which those of `right` are so sure of the true class."""
+        signs = np.where(labels[:, None] == np.arange(2), 1.0, -1.0)
+        return Fixed(jnp.asarray(signs * np.array(right)[:, None]))
+
+    surely = logits(9.0, 9.0, 9.0, -9.0)
+    barely = logits(0.1, 0.1, 0.1, -0.1)
+    worse = logits(0.1, 0.1, -0.1, -0.1)
+    by_accuracy = Classification(by_accuracy=True).validate(split)
+    assert by_accuracy(barely) < by_accuracy(surely) < by_accuracy(worse)
+    by_nll = Classification().validate(split)
+    assert by_nll(barely) < by_nll(worse) < by_nll(surely)
+    assert 0.25 < by_accuracy(surely) < 0.5
