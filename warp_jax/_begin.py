@@ -92,7 +92,8 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
         known = hold(ts, mask)
-        known = known if state is None else jnp.append(state.t, known)
+        if state is not None:
+            known = jnp.append(state.t, hold(ts, mask, state.t))
         ts = check_increasing(call, ts, known)
     continued = state is not None
     if state is None:
