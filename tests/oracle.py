@@ -6,7 +6,7 @@ gives derivatives to the last digit.
 """
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -221,7 +221,7 @@ def run(choices: Choices, w: Arrays, xs, ts, queries=None, mask=None, limit=None
 
 
 def gradient(
-    function: Callable[[Arrays], np.generic], arrays: Arrays
+    function: Callable[[Arrays], Any], arrays: Arrays
 ) -> dict[str, np.ndarray]:
     """Differentiates a scalar function in every entry of every array."""
     slopes = {name: np.zeros(array.shape) for name, array in arrays.items()}

@@ -1,5 +1,7 @@
 """What is rolled in coefficients gives what the weights themselves give."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -172,8 +174,9 @@ def test_pooled_gaussians_are_their_mixture(double):
 
 
 def test_pooled_refuses_what_is_no_model():
+    other: Any = jnp.tanh
     with pytest.raises(TypeError, match="needs a model"):
-        wj.Pooled(jnp.tanh, 4)
+        wj.Pooled(other, 4)
     with pytest.raises(ValueError, match="reads >= 1"):
         wj.Pooled(make_model(), 0)
 

@@ -188,9 +188,10 @@ def test_every_roll_is_the_recurrence(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("length", LENGTHS)
+@pytest.mark.parametrize("length", (2, 17, 100))
 @pytest.mark.parametrize("roll", ROLLS)
 @pytest.mark.parametrize("transition", TRANSITIONS)
 def test_every_roll_is_the_recurrence_throughout(transition, roll, length):
-    for mask in MASKS:
-        check(Case(transition, roll, length, mask, "x64"))
+    # The masks take turns: all of them with everything would be an hour.
+    turn = list(ROLLS).index(roll) + list(TRANSITIONS).index(transition) + length
+    check(Case(transition, roll, length, MASKS[turn % len(MASKS)], "x64"))
