@@ -38,6 +38,17 @@ def pytest_collection_modifyitems(config, items):
     items[:] = [item for item in items if item not in slow]
 
 
+_finished = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def forget_compiled():
+    """Drops compiled code now and then: a process can map only so much of it."""
+    yield
+    if next(_finished) % 100 == 0:
+        jax.clear_caches()
+
+
 @pytest.fixture
 def getkey():
     """Gives a new random key at each call, the same ones in every run."""
