@@ -22,11 +22,28 @@ RANK = "LowRankTransition(state_size, input_size, rank, length)"
 BLOCK = "BlockDiagonalTransition(state_size, input_size, block_size)"
 BITS = "bits_per_dim(gaussian, target, bins, low, high)"
 ENTROPY = "cross_entropy(logits, label)"
+SPECTRAL = "SpectralTransition(state_size, input_size, length, cycles)"
+OSCILLATORY = "OscillatoryTransition(state_size, input_size, length, cycles)"
+SUBSPACE = "SubspaceTransition(state_size, dynamics)"
+CHUNKED = "ChunkedRoll(chunk, together)"
+HYPERNETWORK = "Hypernetwork(input_size, state_size, depth)"
 FIT = "fit(model, loss, batches, optimizer, steps, key)"
 
 
 def low_rank(state_size=5, rank=2, **given):
     return wj.LowRankTransition(state_size, 2, rank, key=KEY, **given)
+
+
+def spectral(size=4, length=20, **given):
+    return wj.SpectralTransition(size, 2, length=length, key=KEY, **given)
+
+
+def subspace(dynamics, size=5):
+    return wj.SubspaceTransition(size, dynamics, key=KEY)
+
+
+def hypernetwork(rank):
+    return wj.Hypernetwork(2, 5, rank=rank, key=KEY)
 
 
 def fit(batches=(jnp.ones(2),), loss=None, **given):
@@ -60,6 +77,22 @@ VALUE_ERRORS = [
         "block_size=4 and state_size=3",
         lambda m: wj.BlockDiagonalTransition(3, 2, 4),
     ),
+    (SPECTRAL, "even `state_size`", lambda m: spectral(3)),
+    (SPECTRAL, "state_size=3", lambda m: spectral(3)),
+    (SPECTRAL, "length=0", lambda m: spectral(length=0)),
+    (SPECTRAL, "cycles=-1", lambda m: spectral(cycles=-1)),
+    (
+        OSCILLATORY,
+        "state_size=5",
+        lambda m: wj.OscillatoryTransition(5, 2, length=20, key=KEY),
+    ),
+    (SUBSPACE, "6 coefficients and state_size=5", lambda m: subspace(spectral(6))),
+    (SUBSPACE, "state_size=0", lambda m: subspace(spectral(), 0)),
+    (CHUNKED, "a power of two for `chunk`; got 3", lambda m: wj.ChunkedRoll(3)),
+    (CHUNKED, "chunk=0", lambda m: wj.ChunkedRoll(0)),
+    (CHUNKED, "together=0", lambda m: wj.ChunkedRoll(4, together=0)),
+    ("AutoRoll(batch)", "batch=0", lambda m: wj.AutoRoll(batch=0)),
+    (HYPERNETWORK, "rank=0", lambda m: hypernetwork(0)),
     (
         "WARP(decoder, transition, initial)",
         "5 from the transition",
@@ -177,6 +210,10 @@ VALUE_ERRORS = [
 ]
 TYPE_ERRORS = [
     (RANK, "2.0 of type float", lambda m: low_rank(rank=2.0)),
+    (SUBSPACE, "a transition for `dynamics`; got int", lambda m: subspace(3)),
+    (SUBSPACE, "got a SubspaceTransition", lambda m: subspace(subspace(spectral()))),
+    (CHUNKED, "4.0 of type float", lambda m: wj.ChunkedRoll(4.0)),
+    (HYPERNETWORK, "1.5 of type float", lambda m: hypernetwork(1.5)),
     ("LearntInitial(theta)", "dtype int32", lambda m: wj.LearntInitial(jnp.arange(3))),
     ("WeightSpace(network)", "complex", lambda m: wj.WeightSpace({"z": XS + 0j})),
     ("Clip(limit)", "'1'", lambda m: wj.Clip("1")),

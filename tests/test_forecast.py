@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
+import warp_jax._roll.segments as segments
 
 from .helpers import assert_close, assert_same, joined, make_model, make_sequence
 from .oracle import Choices
@@ -175,6 +176,34 @@ def test_forecasts_and_unrolls_are_differentiable(precision):
 
     leaves = jax.tree.leaves(slopes(model))
     assert leaves and all(np.all(np.isfinite(s)) and np.any(s) for s in leaves)
+
+
+@pytest.mark.parametrize("transition", ("dense", "low_rank", "subspace_spectral"))
+def test_long_rollouts_are_made_again_and_change_nothing(
+    transition, monkeypatch, getkey, double
+):
+    model, (xs, ts) = make_model(Choices(transition)), make_sequence(12)
+    key = getkey()
+
+    def told():
+        # A new function each time, so that what is kept is read anew.
+        @jit
+        def both(model, xs):
+            def loss(arguments):
+                model, xs = arguments
+                future = wj.forecast(model, xs[:5], 7, ts)
+                outputs = jnp.concatenate([wj.unroll(model, xs, ts, 0.5, key), future])
+                return jnp.mean((outputs + 1) ** 2), outputs
+
+            return eqx.filter_grad(loss, has_aux=True)((model, xs))
+
+        return both(model, xs)
+
+    whole = told()
+    monkeypatch.setattr(segments, "KEPT", 10)
+    # Neither the 11 steps of the one nor the 7 of the other are a multiple.
+    assert segments.segment_for(11, 14) == 4 and segments.segment_for(7, 14) == 3
+    assert_close(told(), whole)
 
 
 class MeanDecoder(wj.AbstractDecoder):

@@ -1,5 +1,8 @@
 """x_0 to theta_0, and where transitions start."""
 
+import itertools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -26,6 +29,31 @@ def test_hidden_widths_go_evenly_from_input_to_state(depth, expected):
 
 def test_one_width_may_be_set_for_all():
     assert widths(wj.Hypernetwork(2, 50, 3, width=7, key=jr.key(0))) == [7, 7, 7, 50]
+
+
+@pytest.mark.parametrize("depth", (0, 1, 2))
+def test_a_last_matrix_in_two_factors_is_a_thin_one(depth, getkey, precision):
+    initial = wj.Hypernetwork(2, 50, depth, width=7, rank=3, key=getkey())
+    assert widths(initial) == [7] * depth + [3, 50]
+    ins = [2, *widths(initial)]
+    count = sum((i + 1) * o for i, o in itertools.pairwise(ins))
+    assert sum(leaf.size for leaf in jax.tree.leaves(initial.layers)) == count
+    # The factors are one linear layer: nothing bends between them.
+    x = jr.normal(getkey(), (2,))
+    layers: Any = initial.layers
+    *hidden, first, second = layers
+    h = x
+    for layer in hidden:
+        h = jax.nn.silu(layer.weight @ h + layer.bias)
+    matrix = second.weight @ first.weight
+    want = matrix @ h + second.weight @ first.bias + second.bias
+    assert_close(initial(x), want)
+
+
+def test_a_thin_hypernetwork_starts_around_the_weights_given(getkey):
+    theta = jr.normal(getkey(), (5,))
+    initial = wj.Hypernetwork(2, 5, rank=2, theta=theta, key=getkey())
+    assert_same(initial.layers[-1].bias, theta)
 
 
 def test_a_hypernetwork_is_affine_without_hidden_layers(getkey, precision):

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import warp_jax as wj
@@ -47,8 +48,8 @@ def in_parts(model, xs, ts, queries, cut):
     }
 
 
-def check_parts(drive, time_channel, decoder):
-    choices = Choices("low_rank", "learnt", drive, time_channel, decoder)
+def check_parts(drive, time_channel, decoder, transition="low_rank"):
+    choices = Choices(transition, "learnt", drive, time_channel, decoder)
     xs, ts = make_sequence(7)
     # The cut lies inside the first window of the convolution.
     parts = in_parts(make_model(choices), xs, ts, ts + 0.1, 2)
@@ -64,6 +65,48 @@ def test_streams_and_parts_give_the_whole(drive, time_channel, double):
 
 def test_streams_and_parts_give_the_whole_in_any_precision(precision):
     check_parts("causal", True, "network")
+
+
+@pytest.mark.parametrize(
+    "transition", ("high_rank", "spectral", "subspace_spectral", "subspace_dense")
+)
+def test_streams_and_parts_keep_what_a_transition_needs(transition, precision):
+    check_parts("increments", False, "observing", transition)
+
+
+@pytest.mark.parametrize("transition", ("low_rank", "subspace_spectral"))
+def test_parts_have_the_gradients_of_the_whole(transition, double):
+    model, (xs, ts) = make_model(Choices(transition)), make_sequence(7)
+
+    @jit
+    def slopes(model, xs):
+        def of(name):
+            def loss(arguments):
+                model, xs = arguments
+                outputs, last = in_parts(model, xs, ts, ts + 0.1, 3)[name]
+                return jnp.mean((outputs + 1) ** 2) + jnp.mean((last.theta + 1) ** 2)
+
+            return eqx.filter_grad(loss)((model, xs))
+
+        ways = "whole", "streamed", "batch, then steps", "batch, then batch"
+        return {name: of(name) for name in ways}
+
+    parts = slopes(model, xs)
+    whole = parts.pop("whole")
+    for name, part in parts.items():
+        assert_close(part, whole, name)
+
+
+def test_a_subspace_keeps_its_coefficients_beside_the_weights(precision):
+    model, (xs, ts) = make_model(Choices("subspace_spectral")), make_sequence(7)
+    state = model.init(xs[0], ts[0])
+    assert not np.any(state.hidden)
+    final = jit(model.final)(xs, ts)
+    assert isinstance(model.transition, wj.SubspaceTransition)
+    displacement = model.transition.P @ final.hidden
+    assert_close(final.theta, state.theta + displacement)
+    assert final.hidden.shape == (4,)
+    assert make_model().init(xs[0], ts[0]).hidden is None
 
 
 @pytest.mark.parametrize("length", (1, 2))

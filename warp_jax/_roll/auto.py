@@ -145,6 +145,7 @@ def rolled_by(transition: AbstractTransition) -> AbstractTransition:
     def reduced(transition):
         theta = jax.numpy.zeros(transition.state_size)
         reduction = transition.reduce(theta, transition.init(theta))
-        return transition if reduction is None else reduction.transition
+        return None if reduction is None else reduction.transition
 
-    return eqx.filter_eval_shape(reduced, transition)
+    rolled = eqx.filter_eval_shape(reduced, transition)
+    return transition if rolled is None else rolled

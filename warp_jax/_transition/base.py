@@ -67,7 +67,9 @@ class AbstractTransition(eqx.Module):
     @property
     def gain_size(self) -> int:
         """Numbers in a gain."""
-        leaves = jax.tree.leaves(jax.eval_shape(self.gain))
+        # Of a transition that is known by its shapes alone, too.
+        gain = eqx.filter_eval_shape(lambda transition: transition.gain(), self)
+        leaves = jax.tree.leaves(gain)
         return sum(math.prod(leaf.shape) for leaf in leaves)
 
     @property
