@@ -48,6 +48,10 @@ class Metrics:
             "seconds": round(progress.seconds + self._before, 2),
         }
         self.lines.append(line)
+        self.write()
+
+    def write(self) -> None:
+        """Replaces the file by `lines`."""
         write_text(self.path, "".join(json.dumps(p) + "\n" for p in self.lines))
 
     def seconds(self, model: str) -> float:
@@ -95,11 +99,14 @@ class Reporter:
         self._bar.update(self._task, completed=progress.step, figures=figures)
 
 
-def table(summary: dict) -> Table:
-    """Lays the results out, one metric a column, short enough for 80 characters."""
+def table(summary: dict, about: str = "") -> Table:
+    """Lays the results out, one metric a column, short enough for 80 characters; the title
+    ends with what they are `about`.
+    """
     title = (
         f"{summary['experiment']}, preset {summary['preset']}, seed {summary['seed']}"
     )
+    title += f": {about}" if about else ""
     names = list(dict.fromkeys(k for r in summary["results"] for k in r["metrics"]))
     shown = Table(title=title)
     shown.add_column("model")

@@ -195,8 +195,12 @@ class Run:
         """Returns the lines of `metrics.jsonl` by model."""
         return self._metrics.by_model()
 
-    def finish(self) -> dict:
-        """Writes `summary.json`, prints the table, and returns the summary."""
+    def finish(self, kind: Callable[[dict], str] = lambda row: "") -> dict:
+        """Writes `summary.json`, prints the results, and returns the summary.
+
+        - `kind`: what a result is about; those of a kind have a table of their own. By
+            default one table has all.
+        """
         summary = {
             "experiment": self.experiment,
             "dataset": self.dataset,
@@ -208,8 +212,10 @@ class Run:
         }
         write_json(self.folder / "summary.json", summary)
         # Off a terminal rich would assume 80 columns, too few for every metric.
-        width = None if sys.stdout.isatty() else 150
-        Console(width=width).print(table(summary))
+        console = Console(width=None if sys.stdout.isatty() else 150)
+        for about in dict.fromkeys(map(kind, self.results)):
+            rows = [row for row in self.results if kind(row) == about]
+            console.print(table({**summary, "results": rows}, about))
         self.console.print(f"Written to {self.folder}", soft_wrap=True, highlight=False)
         return summary
 

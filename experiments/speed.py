@@ -18,21 +18,18 @@ candidates in turn. Beside the name of what is timed stand
 
 import dataclasses
 import functools
-import json
-import sys
 import time
 from collections.abc import Callable
 
 import jax
 import numpy as np
 from matplotlib.figure import Figure
-from rich.console import Console
 
 from . import _figures as figures
 from ._bench import exponent
 from ._config import Config, resolve
-from ._log import Metrics, table, write_json, write_text
-from ._run import _versions, Run
+from ._log import Metrics
+from ._run import Run
 from ._timings import cells, compared, growth, peak, streamed
 from ._workloads import (
     DENSE,
@@ -130,39 +127,20 @@ def run(config: Options) -> dict:
             about = {"section": name, "rows": len(rows), "seconds": round(seconds, 2)}
             rows = [{**row, **about} for row in rows]
             log.lines += rows
-            write_text(log.path, "".join(json.dumps(p) + "\n" for p in log.lines))
+            log.write()
             for row in rows:
                 run.console.print(_said(row), soft_wrap=True, highlight=False)
         run.results += rows
     if any("growth" in row for row in run.results):
         run.figure("growth", growth_figure(run.results))
-    summary = _finish(run)
+    summary = run.finish(_kind)
     if config.quick:
         check_floors(run.results)
     return summary
 
 
-def _finish(run: Run) -> dict:
-    """Does what `Run.finish` does, but for one wide table of everything: here each kind of
-    row has metrics of its own, so each gets a table.
-    """
-    about = {"experiment": run.experiment, "dataset": run.dataset}
-    about |= {"preset": run.config.preset, "seed": run.config.seed}
-    about["seconds"] = round(sum(row["seconds"] for row in run.results), 1)
-    summary = {**about, "results": run.results, "versions": _versions()}
-    write_json(run.folder / "summary.json", summary)
-    kinds: dict[str, list[dict]] = {}
-    for row in run.results:
-        known = (name for name in KINDS if name in row["metrics"])
-        kinds.setdefault(KINDS[next(known)], []).append(row)
-    # Off a terminal rich would assume 80 columns, too few for every metric.
-    console = Console(width=None if sys.stdout.isatty() else 150)
-    for title, rows in kinds.items():
-        shown = table({**summary, "results": rows})
-        shown.title = f"{shown.title}: {title}"
-        console.print(shown)
-    run.console.print(f"Written to {run.folder}", soft_wrap=True, highlight=False)
-    return summary
+def _kind(row: dict) -> str:
+    return next(about for name, about in KINDS.items() if name in row["metrics"])
 
 
 def _said(row: dict) -> str:

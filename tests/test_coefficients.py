@@ -1,7 +1,5 @@
 """What is rolled in coefficients gives what the weights themselves give."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -134,51 +132,8 @@ def test_networks_in_a_span_are_networks(columns, scaled, precision):
 
     assert_close(factored(span, c, x), formed(span, c, x))
     assert_close(slopes(factored), slopes(formed))
-    held = SpannedNetwork(space, span).held
-    assert 0 < held <= 8 * 4 + 8 + 8 + 2 * 9
-
-
-def stops(count: int, reads: int) -> list[int]:
-    """Returns the valid steps that are read."""
-    return [-(-(i + 1) * count // reads) - 1 for i in range(reads)]
-
-
-@pytest.mark.parametrize("holes", ((), (0, 3, 9)))
-@pytest.mark.parametrize("transition", ("dense", *REDUCED))
-@pytest.mark.parametrize("reads", (1, 4, 30))
-def test_pooled_is_the_mean_of_some_readings(transition, reads, holes, double):
-    model, (xs, ts) = make_model(Choices(transition)), make_sequence(11)
-    valid = [i for i in range(11) if i not in holes]
-    mask = jnp.isin(jnp.arange(11), jnp.array(holes, int), invert=True)
-    chosen = jnp.array(valid)[jnp.array(stops(len(valid), reads))]
-
-    def by_hand(model, xs, ts):
-        return jnp.mean(model(xs, ts, mask=mask)[chosen], axis=0)
-
-    def pooled(model, xs, ts):
-        given = mask if holes else None
-        return wj.Pooled(model, reads)(xs, ts, mask=given)
-
-    same(pooled, by_hand, model, xs, ts)
-
-
-def test_pooled_gaussians_are_their_mixture(double):
-    model = make_model(Choices("low_rank", decoder="gaussian"))
-    xs, ts = make_sequence(6)
-    one, each = wj.Pooled(model, 3).last(xs, ts, 0.4), model(xs, ts, jnp.full(6, 0.4))
-    read = jnp.array([1, 3, 5])
-    mean = jnp.mean(each.mean[read], axis=0)
-    second = jnp.mean(each.std[read] ** 2 + each.mean[read] ** 2, axis=0)
-    assert_close(one.mean, mean)
-    assert_close(one.std, jnp.sqrt(second - mean**2))
-
-
-def test_pooled_refuses_what_is_no_model():
-    other: Any = jnp.tanh
-    with pytest.raises(TypeError, match="needs a model"):
-        wj.Pooled(other, 4)
-    with pytest.raises(ValueError, match="reads >= 1"):
-        wj.Pooled(make_model(), 0)
+    footprint = SpannedNetwork(space, span).footprint
+    assert 0 < footprint <= 8 * 4 + 8 + 8 + 2 * 9
 
 
 def test_clipped_weights_are_not_coefficients():

@@ -83,7 +83,13 @@ def test_any_model_can_be_pooled(reads, holes, double):
 
 
 @pytest.mark.parametrize(
-    "choices", (Choices("low_rank", drive="causal"), Choices("subspace_spectral"))
+    "choices",
+    (
+        Choices(),
+        Choices("low_rank", drive="causal"),
+        Choices("subspace_spectral"),
+        Choices("subspace_dense"),
+    ),
 )
 def test_pooling_hands_on_all_that_a_state_keeps(choices, double):
     model, (xs, ts) = make_model(choices), make_sequence(9)
@@ -133,6 +139,25 @@ def test_what_sees_the_future_cannot_be_pooled():
         wj.Pooled(model, 2)(xs, ts)
 
 
+def test_pooled_gaussians_are_their_mixture(double):
+    model = make_model(Choices("low_rank", decoder="gaussian"))
+    xs, ts = make_sequence(6)
+    one, each = wj.Pooled(model, 3).last(xs, ts, 0.4), model(xs, ts, jnp.full(6, 0.4))
+    read = jnp.array([1, 3, 5])
+    mean = jnp.mean(each.mean[read], axis=0)
+    second = jnp.mean(each.std[read] ** 2 + each.mean[read] ** 2, axis=0)
+    assert_close(one.mean, mean)
+    assert_close(one.std, jnp.sqrt(second - mean**2))
+
+
+def test_pooled_refuses_what_is_no_model():
+    other: Any = jnp.tanh
+    with pytest.raises(TypeError, match="needs a model"):
+        wj.Pooled(other, 4)
+    with pytest.raises(ValueError, match="reads >= 1"):
+        wj.Pooled(make_model(), 0)
+
+
 def test_bad_sequences_are_refused():
     model, (xs, ts) = wj.Pooled(make_model(), 2), make_sequence(4)
     refused: Any = (
@@ -140,6 +165,7 @@ def test_bad_sequences_are_refused():
         ((xs[:0],), "at least one step"),
         ((xs, ts, None, jnp.zeros(4, bool)), "without a single valid step"),
         ((xs, ts, None, jnp.ones(3, bool)), "`mask` with 4 steps"),
+        ((xs, ts[:3]), "`ts` with 4 steps"),
     )
     for arguments, message in refused:
         with pytest.raises(ValueError, match=message):

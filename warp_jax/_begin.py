@@ -34,6 +34,7 @@ class Begun(NamedTuple):
     dxs: Float[Array, "s c"]
     moves: Mask | None
     continued: bool
+    keeps: bool
 
     def theta(self, state: Float[Array, " m"]) -> Weights:
         """Returns the weights of a rolled state."""
@@ -41,8 +42,7 @@ class Begun(NamedTuple):
 
     def hidden(self, state: Float[Array, " m"]) -> PyTree:
         """Returns what has to be kept beside the weights of a rolled state."""
-        keeps = self.reduction is not None and self.reduction.keeps
-        return state if keeps else None
+        return state if self.keeps else None
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -112,7 +112,10 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
     _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
     start = state.theta if reduction is None else reduction.start
-    return Begun(rolled, reduction, start, memory, ts, held, dxs, moves, continued)
+    keeps = state.hidden is not None
+    return Begun(
+        rolled, reduction, start, memory, ts, held, dxs, moves, continued, keeps
+    )
 
 
 def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:

@@ -139,8 +139,10 @@ class WARP(AbstractModel):
             steps = thetas, *context
             if begun.reduction is None:
                 # The states are held already; what their networks compute need not be.
-                return read_in_turns(jax.checkpoint(read), steps, self.decoder.held)
-            return read_in_turns(read, steps, model.decoder.held)
+                return read_in_turns(
+                    jax.checkpoint(read), steps, self.decoder.footprint
+                )
+            return read_in_turns(read, steps, model.decoder.footprint)
 
         outputs, theta = begun.roll(read_all, (held_xs, held_ts, queries))
         return check_state(call, outputs, theta)

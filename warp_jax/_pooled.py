@@ -6,7 +6,13 @@ import jax.numpy as jnp
 
 from ._abstract_model import AbstractModel
 from ._begin import default_times
-from ._check import check_array, check_integer, check_mask, check_some_valid
+from ._check import (
+    check_array,
+    check_integer,
+    check_length,
+    check_mask,
+    check_some_valid,
+)
 from ._types import Gaussian, Key, Mask, Observations, Output, ScalarLike, Times
 
 
@@ -14,8 +20,7 @@ class Pooled(eqx.Module):
     """The mean of some read-outs of a sequence in place of the last one alone.
 
     The read-outs lie evenly among the valid steps, and the last one is among them; no
-    other state is read. For classification a mean of about 16 beats the last one, for the
-    decoder's mistakes differ from state to state.
+    other state is read. A mean is less at the mercy of where a sequence happens to end.
     """
 
     model: AbstractModel
@@ -73,7 +78,10 @@ class Pooled(eqx.Module):
         length = len(xs)
         if length == 0:
             raise ValueError(f"`{call}` needs at least one step; got shape {xs.shape}.")
-        ts = default_times(length, xs.dtype) if ts is None else jnp.asarray(ts)
+        if ts is None:
+            ts = default_times(length, xs.dtype)
+        ts = check_array(call, "ts", ts, 1)
+        check_length(call, "ts", ts, length, "the steps of `xs`")
         order, valid = jnp.arange(length), jnp.asarray(length)
         if mask is not None:
             mask = check_some_valid(call, check_mask(call, mask, length))

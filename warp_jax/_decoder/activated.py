@@ -40,8 +40,8 @@ class ActivatedDecoder(AbstractDecoder):
         return ActivatedDecoder(self.decoder.spanned(span), self.activation)
 
     @property
-    def held(self) -> int:
-        return self.decoder.held
+    def footprint(self) -> int:
+        return self.decoder.footprint
 
 
 class Clip(eqx.Module):

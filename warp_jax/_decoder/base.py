@@ -39,7 +39,7 @@ class AbstractDecoder(eqx.Module):
         return SpannedDecoder(self, span)
 
     @property
-    def held(self) -> int:
+    def footprint(self) -> int:
         """Numbers that one reading holds, roughly: decides how many happen at once."""
         return self.state_size
 
@@ -68,5 +68,5 @@ class SpannedDecoder(AbstractDecoder):
         return read(self.span, self.decoder, state, coordinate)
 
     @property
-    def held(self) -> int:
-        return self.decoder.held
+    def footprint(self) -> int:
+        return self.decoder.footprint

@@ -46,5 +46,5 @@ class GaussianDecoder(AbstractDecoder):
         return GaussianDecoder(self.decoder.spanned(span), self.min_std)
 
     @property
-    def held(self) -> int:
-        return self.decoder.held
+    def footprint(self) -> int:
+        return self.decoder.footprint

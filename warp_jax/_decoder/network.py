@@ -121,8 +121,8 @@ class SpannedNetworkDecoder(AbstractDecoder):
         return network(self.decoder.inputs(state, coordinate))
 
     @property
-    def held(self) -> int:
-        return self.network.held
+    def footprint(self) -> int:
+        return self.network.footprint
 
 
 def _in_size(network: PyTree) -> int:

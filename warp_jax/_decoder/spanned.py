@@ -43,10 +43,10 @@ class SpannedNetwork(eqx.Module):
         self.parts = jax.tree.map(prepare, network, is_leaf=_is_layer)
 
     @property
-    def held(self) -> int:
+    def footprint(self) -> int:
         """Numbers that one run of the network holds, roughly."""
         parts = jax.tree.leaves(self.parts, is_leaf=_is_prepared)
-        return sum(part.held for part in parts if _is_prepared(part))
+        return sum(part.footprint for part in parts if _is_prepared(part))
 
     def __call__(self, weights: Float[Array, " k"], scale: Scalar | None) -> PyTree:
         """Returns the network of the columns' weights and the origin's scale."""
@@ -71,7 +71,7 @@ class _Part(eqx.Module):
     origin: Float[Array, "..."]
 
     @property
-    def held(self) -> int:
+    def footprint(self) -> int:
         return self.origin.size
 
     def at(self, weights: Float[Array, " k"], scale: Scalar | None) -> Array:
@@ -98,8 +98,8 @@ class _Layer(eqx.Module):
         self.columns = cheapest(basis)
 
     @property
-    def held(self) -> int:
-        return self.columns.held
+    def footprint(self) -> int:
+        return self.columns.footprint
 
     def at(self, weights: Float[Array, " k"], scale: Scalar | None) -> "_SpannedLinear":
         """Returns what takes the layer's place in the network."""
@@ -123,7 +123,7 @@ class _SpannedLinear(eqx.Module):
 class _Columns(eqx.Module):
     """`sum_i c_i W_i v` in one of three ways; holds the matrices laid out for it."""
 
-    held: eqx.AbstractVar[int]
+    footprint: eqx.AbstractVar[int]
 
     @abc.abstractmethod
     def __call__(self, weights: Array, v: Array) -> Array:
@@ -134,11 +134,11 @@ class _ByInputs(_Columns):
     """All products of a weight and an input, then one matrix."""
 
     matrix: Float[Array, "o ik"]
-    held: int = eqx.field(static=True)
+    footprint: int = eqx.field(static=True)
 
     def __init__(self, basis: Float[Array, "o i k"]):
         self.matrix = basis.reshape(basis.shape[0], -1)
-        self.held = self.matrix.shape[1]
+        self.footprint = self.matrix.shape[1]
 
     def __call__(self, weights: Array, v: Array) -> Array:
         return self.matrix @ (v[:, None] * weights[None, :]).ravel()
@@ -148,12 +148,12 @@ class _ByOutputs(_Columns):
     """One matrix, then the weighted sum of the outputs of each column."""
 
     matrix: Float[Array, "ok i"]
-    held: int = eqx.field(static=True)
+    footprint: int = eqx.field(static=True)
 
     def __init__(self, basis: Float[Array, "o i k"]):
         rows, width, count = basis.shape
         self.matrix = jnp.swapaxes(basis, 1, 2).reshape(rows * count, width)
-        self.held = rows * count
+        self.footprint = rows * count
 
     def __call__(self, weights: Array, v: Array) -> Array:
         return (self.matrix @ v).reshape(-1, len(weights)) @ weights
@@ -163,11 +163,11 @@ class _ByMatrix(_Columns):
     """The layer's own weights, formed."""
 
     basis: Float[Array, "o i k"]
-    held: int = eqx.field(static=True)
+    footprint: int = eqx.field(static=True)
 
     def __init__(self, basis: Float[Array, "o i k"]):
         self.basis = basis
-        self.held = math.prod(basis.shape[:2])
+        self.footprint = math.prod(basis.shape[:2])
 
     def __call__(self, weights: Array, v: Array) -> Array:
         return _formed(self.basis, weights) @ v

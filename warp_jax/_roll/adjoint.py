@@ -1,4 +1,4 @@
-"""A roll whose gradient in the transition is one product, not a sum over the steps.
+"""A scan whose gradient in the transition is one product, not a sum over the steps.
 
 The backward pass of a scan adds to the gradient of A at every step: for a dense A that is
 a small product, and all of A read and written again. Here the scan's backward pass makes
@@ -6,69 +6,76 @@ the cotangents of the states alone, and the gradient of A follows from all of th
 """
 
 import functools
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
-from .._transition import AbstractTransition
 from .._types import Mask, Weights
+from .base import moved
+
+
+# (parameters, state, input) -> the next state, affine in the state.
+Step = Callable[[PyTree, Weights, Array], Weights]
 
 
 def states_by_adjoint(
-    transition: AbstractTransition,
+    step: Step,
+    parameters: PyTree,
     theta: Weights,
-    dxs: Float[Array, "t c"],
+    inputs: Float[Array, "t c"],
     moves: Mask | None,
 ) -> Float[Array, "t p"]:
     """Returns the state after each step, of shape `(time, state)`.
 
-    **Arguments:** those of a roll.
+    **Arguments:**
+
+    - `step`: a step; closes over nothing that is differentiated.
+    - `parameters`: what it depends on, as a transition.
+    - `theta`, `inputs`, `moves`: those of a roll.
     """
-    fixed, start = _stopped(transition), lax.stop_gradient(theta)
-    inputs = jax.vmap(fixed.inject)(lax.stop_gradient(dxs))
-    states = _scan(fixed, start, inputs, moves)
+    fixed, start = _stopped(parameters), lax.stop_gradient(theta)
+
+    def move(theta, inputs):
+        theta = moved(functools.partial(step, fixed), theta, *inputs)
+        return theta, theta
+
+    states = lax.scan(move, start, (lax.stop_gradient(inputs), moves))[1]
     before = jnp.concatenate([start[None], states[:-1]])
     # Has the value of `states`, which nobody needs; what counts is its derivative.
-    steps = jax.vmap(transition.step)(before, dxs)
+    steps = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(
+        before, inputs
+    )
     arrays, rest = eqx.partition(fixed, eqx.is_array)
-    return _attach(rest, arrays, states, steps, theta, moves)
+    return _attach(step, rest, arrays, states, steps, theta, inputs, moves)
 
 
-def _stopped(transition: AbstractTransition) -> AbstractTransition:
-    weights, rest = eqx.partition(transition, eqx.is_inexact_array)
+def _stopped(parameters: PyTree) -> PyTree:
+    weights, rest = eqx.partition(parameters, eqx.is_inexact_array)
     return eqx.combine(lax.stop_gradient(weights), rest)
 
 
-def _scan(transition, theta, inputs, moves):
-    def move(theta, step):
-        u, moves = step
-        after = transition.apply(theta) + u
-        theta = after if moves is None else jnp.where(moves, after, theta)
-        return theta, theta
-
-    return lax.scan(move, theta, (inputs, moves))[1]
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
-def _attach(rest, arrays, states, steps, theta, moves):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _attach(step, rest, arrays, states, steps, theta, inputs, moves):
     """Returns `states`, as a function of what each step gives and of the first state."""
     return states
 
 
-def _forward(rest, arrays, states, steps, theta, moves):
-    return states, (arrays, theta, moves)
+def _forward(step, rest, arrays, states, steps, theta, inputs, moves):
+    return states, (arrays, theta, inputs, moves)
 
 
-def _backward(rest, residuals, slopes):
-    arrays, theta, moves = residuals
-    transition = eqx.combine(arrays, rest)
-    _, pull = jax.vjp(transition.apply, theta)
+def _backward(step, rest, residuals, slopes):
+    arrays, theta, inputs, moves = residuals
+    parameters = eqx.combine(arrays, rest)
+    # A step is affine in the state: at which input its derivative is taken is the same.
+    _, pull = jax.vjp(lambda theta: step(parameters, theta, inputs[0]), theta)
 
-    def back(slope, step):
-        own, moves = step
+    def back(slope, step_slopes):
+        own, moves = step_slopes
         slope = slope + own
         through = pull(slope)[0]
         if moves is None:
@@ -77,7 +84,7 @@ def _backward(rest, residuals, slopes):
 
     start = jnp.zeros_like(theta)
     first, of_steps = lax.scan(back, start, (slopes, moves), reverse=True)
-    return None, None, of_steps, first, None
+    return None, None, of_steps, first, None, None
 
 
 _attach.defvjp(_forward, _backward)

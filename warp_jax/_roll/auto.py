@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
@@ -54,8 +55,8 @@ class AutoRoll(AbstractRoll):
         chunk, the cheapest is taken. Where the states of all steps are over four million
         numbers they are made again in the backward pass, segment by segment.
 
-        Associative and convolution rolls are never chosen: on the machines measured so
-        far a chunked roll was faster.
+        Associative and convolution rolls are never chosen: they hold the most, and their
+        small depth is for accelerators, where nothing has been measured yet.
 
         **Arguments:**
 
@@ -143,7 +144,7 @@ def rolled_by(transition: AbstractTransition) -> AbstractTransition:
     """Returns the transition that a roll is given in the place of `transition`."""
 
     def reduced(transition):
-        theta = jax.numpy.zeros(transition.state_size)
+        theta = jnp.zeros(transition.state_size)
         reduction = transition.reduce(theta, transition.init(theta))
         return None if reduction is None else reduction.transition
 

@@ -124,6 +124,34 @@ class AbstractParallelRoll(AbstractRoll):
         return self(transition, theta, dxs, moves, lambda states, _: (), ())[1]
 
 
+def advance(
+    transition: AbstractTransition, theta: Weights, dx: Float[Array, " c"]
+) -> Weights:
+    """Takes a step of a transition, as a function of its parameters."""
+    return transition.step(theta, dx)
+
+
+def moved(
+    step: Callable[[Weights, Array], Weights], theta: Weights, inputs: Array, moves
+) -> Weights:
+    """Returns `step(theta, inputs)`, or `theta` where the step does not move."""
+    after = step(theta, inputs)
+    return after if moves is None else jnp.where(moves, after, theta)
+
+
+def after_a_rest(
+    dxs: Float[Array, "t c"], moves: Mask | None
+) -> tuple[Float[Array, "s c"], Mask]:
+    """Puts a step that does not move before the others: after it the first state is read
+    like any other.
+    """
+    moves = jnp.ones(len(dxs), bool) if moves is None else moves
+    return (
+        jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs]),
+        jnp.concatenate([jnp.zeros(1, bool), moves]),
+    )
+
+
 def powers(
     transition: AbstractTransition, columns: Float[Array, "n p"], count: int
 ) -> tuple[Float[Array, "s n p"], list[PyTree[Array]]]:

@@ -10,7 +10,7 @@ from .._check import check_integer
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 from .adjoint import states_by_adjoint
-from .base import AbstractRoll, powers, Read
+from .base import AbstractRoll, advance, after_a_rest, powers, Read
 from .segments import join, scan_in_segments, split
 
 
@@ -55,16 +55,12 @@ class ChunkedRoll(AbstractRoll):
         context: PyTree[Array],
     ) -> tuple[Output, Weights]:
         starts, last = self._starts(transition, theta, dxs, moves)
-        # The first state is read after a step that does not move.
-        drives = jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs])
-        moving = jnp.ones(len(dxs), bool) if moves is None else moves
-        moving = jnp.concatenate([jnp.zeros(1, bool), moving])
-        drives = split((drives, moving), self.chunk, front=True)
+        drives = split(after_a_rest(dxs, moves), self.chunk, front=True)
         if len(starts) < len(drives[0]):
             starts = jnp.concatenate([theta[None], starts])
 
         def states(start, drives):
-            return states_by_adjoint(transition, start, *drives)
+            return states_by_adjoint(advance, transition, start, *drives)
 
         def part(_, steps):
             start, drives, context = steps
@@ -120,43 +116,17 @@ class ChunkedRoll(AbstractRoll):
         if len(added) == 1:
             return theta[None], first
         if counts is None:
-            hop = _Hop(
-                transition=transition,
-                power=gains[-1],
-                state_size=size,
-                input_size=size,
-            )
-            after = states_by_adjoint(hop, first, added[1:], None)
+            hop = lambda gain, theta, added: transition.act(gain, theta) + added  # noqa: E731
+            after = states_by_adjoint(hop, gains[-1], first, added[1:], None)
             states = jnp.concatenate([theta[None], first[None], after])
             return states[:-1], states[-1]
 
-        def advance(state, chunk):
+        def jump(state, chunk):
             added, count = chunk
             return _advanced(transition, gains, state, count) + added, state
 
-        last, starts = lax.scan(advance, first, (added[1:], counts[1:]))
+        last, starts = lax.scan(jump, first, (added[1:], counts[1:]))
         return jnp.concatenate([theta[None], starts]), last
-
-
-class _Hop(AbstractTransition):
-    """A whole chunk as one step, of which the drive is what the chunk adds."""
-
-    transition: AbstractTransition
-    power: PyTree[Array]
-    state_size: int = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-
-    def apply(self, theta: Weights) -> Weights:
-        return self.transition.act(self.power, theta)
-
-    def inject(self, dx: Float[Array, " p"]) -> Weights:
-        return dx
-
-    def matrix(self) -> Float[Array, "p p"]:
-        return jax.vmap(self.apply, 1, 1)(jnp.eye(self.state_size))
-
-    def input_matrix(self) -> Float[Array, "p p"]:
-        return jnp.eye(self.state_size)
 
 
 def _advanced(

@@ -67,11 +67,13 @@ def scan_in_segments(
 
 
 def read_in_turns(
-    read: Callable[[PyTree[Array]], PyTree[Array]], steps: PyTree[Array], held: int
+    read: Callable[[PyTree[Array]], PyTree[Array]], steps: PyTree[Array], footprint: int
 ) -> PyTree[Array]:
-    """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers."""
+    """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers, where
+    one reading holds `footprint`.
+    """
     length = jax.tree.leaves(steps)[0].shape[0]
-    count = max(1, AT_ONCE // held)
+    count = max(1, AT_ONCE // footprint)
     if count >= length:
         return jax.vmap(read)(steps)
     # Turns of equal length: what fills up the last one is read in vain.

@@ -1,5 +1,7 @@
 """theta_0, dxs -> thetas, one step after another."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.lax as lax
 import jax.numpy as jnp
@@ -9,7 +11,7 @@ from .._check import check_integer, check_positive
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 from .adjoint import states_by_adjoint
-from .base import AbstractRoll, Read
+from .base import AbstractRoll, advance, after_a_rest, moved, Read
 from .segments import scan_in_segments
 
 
@@ -54,10 +56,14 @@ class SequentialRoll(AbstractRoll):
         read: Read,
         context: PyTree[Array],
     ) -> tuple[Output, Weights]:
+        def twice(theta, steps):
+            theta = moved(self._step(transition), theta, *steps)
+            return theta, theta
+
         def states(theta, dxs, moves):
             if self.limit is None:
-                return states_by_adjoint(transition, theta, dxs, moves)
-            return self._states(transition, theta, dxs, moves)
+                return states_by_adjoint(advance, transition, theta, dxs, moves)
+            return lax.scan(twice, theta, (dxs, moves))[1]
 
         if self.segment is None:
             thetas = jnp.concatenate([theta[None], states(theta, dxs, moves)])
@@ -68,11 +74,7 @@ class SequentialRoll(AbstractRoll):
             thetas = states(theta, dxs, moves)
             return thetas[-1], read(thetas, context)
 
-        # The first state is read after a step that does not move.
-        dxs = jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs])
-        moves = jnp.ones(len(dxs) - 1, bool) if moves is None else moves
-        moves = jnp.concatenate([jnp.zeros(1, bool), moves])
-        steps = dxs, moves, context
+        steps = *after_a_rest(dxs, moves), context
         theta, outputs = scan_in_segments(part, theta, steps, self.segment)
         return outputs, theta
 
@@ -83,17 +85,15 @@ class SequentialRoll(AbstractRoll):
         dxs: Float[Array, "t c"],
         moves: Mask | None,
     ) -> Weights:
+        def once(theta, steps):
+            return moved(self._step(transition), theta, *steps), None
+
         def part(theta, steps):
-            return lax.scan(
-                lambda theta, step: (self._move(transition, theta, step), None),
-                theta,
-                steps,
-            )
+            return lax.scan(once, theta, steps)
 
         if moves is None and self.segment is not None:
             moves = jnp.ones(len(dxs), bool)
-        steps = dxs, moves
-        return scan_in_segments(part, theta, steps, self.segment)[0]
+        return scan_in_segments(part, theta, (dxs, moves), self.segment)[0]
 
     def step(
         self,
@@ -105,17 +105,8 @@ class SequentialRoll(AbstractRoll):
         theta, hidden = transition.advance(theta, hidden, dx)
         return self._clip(theta), hidden
 
-    def _states(self, transition, theta, dxs, moves) -> Float[Array, "t p"]:
-        def move(theta, step):
-            theta = self._move(transition, theta, step)
-            return theta, theta
-
-        return lax.scan(move, theta, (dxs, moves))[1]
-
-    def _move(self, transition: AbstractTransition, theta: Weights, step) -> Weights:
-        dx, moves = step
-        after = self._clip(transition.step(theta, dx))
-        return after if moves is None else jnp.where(moves, after, theta)
+    def _step(self, transition: AbstractTransition) -> Callable[[Array, Array], Array]:
+        return lambda theta, dx: self._clip(transition.step(theta, dx))
 
     def _clip(self, theta: Weights) -> Weights:
         return theta if self.limit is None else jnp.clip(theta, -self.limit, self.limit)

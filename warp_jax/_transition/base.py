@@ -101,13 +101,13 @@ class Reduction(eqx.Module):
     - `transition`: the recurrence of the coefficients.
     - `start`: the coefficients to begin at.
     - `span`: the weights that coefficients stand for.
-    - `keeps`: whether the coefficients must be kept beside the weights to go on.
+
+    Where a transition keeps anything beside the weights it is these coefficients.
     """
 
     transition: AbstractTransition
     start: Float[Array, " m"]
     span: Span
-    keeps: bool = eqx.field(static=True)
 
 
 def check_sizes(name: str, state_size, input_size) -> tuple[int, int]:

@@ -52,7 +52,7 @@ class LowRankTransition(AbstractTransition):
         - `length`: how many steps the sequences have, roughly; by default 100. The angles
             of a step, at most half a turn, are scaled by `1 / length`.
         - `cycles`: full turns of the fastest plane over `length` steps: the finest detail
-            that is told apart at the start. 3 suits smooth series, 10 or more rough ones.
+            that is told apart at the start. Choose it on validation data.
         """
         self.state_size, self.input_size = check_sizes(
             "LowRankTransition", state_size, input_size
@@ -109,7 +109,7 @@ class LowRankTransition(AbstractTransition):
         )
         rest = jnp.zeros(self.rank + self.input_size, theta.dtype)
         start = jnp.concatenate([self.V.T @ theta, rest, jnp.ones(1, theta.dtype)])
-        return Reduction(LowRankCoefficients(self.a, *mixing), start, span, keeps=False)
+        return Reduction(LowRankCoefficients(self.a, *mixing), start, span)
 
 
 class LowRankCoefficients(AbstractTransition):

@@ -17,8 +17,7 @@ class AbstractModalTransition(AbstractTransition):
     """Complex eigenvalues, each with a mode of its own: the real parts of all modes are
     the first half of the state, their imaginary parts the second.
 
-    Arithmetic is real throughout: complex numbers compile an order of magnitude slower in
-    an associative scan.
+    Arithmetic is real throughout, so that optimisers and files see real arrays alone.
     """
 
     B: eqx.AbstractVar[Float[Array, "p c"]]
@@ -61,8 +60,7 @@ class SpectralTransition(AbstractModalTransition):
     arXiv 2303.06349), with time-scales in units of the sequence's length.
 
     The phases of a step start uniformly between 0 and `2 pi cycles / length`, the decay
-    times between a half and one and a half of `length`: the start decides what the model
-    can tell apart more than training does. Made for use as the `dynamics` of a
+    times between a half and one and a half of `length`. Made for use as the `dynamics` of a
     `SubspaceTransition`, whose columns are its real read-out.
     """
 
@@ -86,8 +84,8 @@ class SpectralTransition(AbstractModalTransition):
         - `state_size`: real numbers in the state, even: two for each mode.
         - `input_size`: the length of the drive.
         - `length`: how many steps the sequences have, roughly.
-        - `cycles`: full turns of the fastest mode over `length` steps. 3 suits smooth
-            series, tens rough ones; choose it on validation data.
+        - `cycles`: full turns of the fastest mode over `length` steps: the finest detail
+            that is told apart at the start. Choose it on validation data.
         - `key`: for the initial phases, decay times and `B`.
         """
         call = "SpectralTransition(state_size, input_size, length, cycles)"

@@ -64,7 +64,7 @@ class SubspaceTransition(AbstractTransition):
 
     def reduce(self, theta: Weights, hidden: PyTree) -> Reduction:
         span = Span(self.P, theta - self.P @ hidden)
-        return Reduction(self.dynamics, hidden, span, keeps=True)
+        return Reduction(self.dynamics, hidden, span)
 
     def apply(self, theta: Weights) -> Weights:
         """Returns `A` times a displacement from the initial state, of shape `(state,)`."""
