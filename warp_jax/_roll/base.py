@@ -6,7 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
@@ -141,7 +141,7 @@ def moved(
 
 def after_a_rest(
     dxs: Float[Array, "t c"], moves: Mask | None
-) -> tuple[Float[Array, "s c"], Mask]:
+) -> tuple[Float[Array, "s c"], Bool[Array, " s"]]:
     """Puts a step that does not move before the others: after it the first state is read
     like any other.
     """
