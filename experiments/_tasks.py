@@ -55,6 +55,15 @@ class Classification(eqx.Module):
         return figure
 
 
+class PooledClassification(Classification):
+    """The class of a sequence, as the mean of logits read along it."""
+
+    reads: int = eqx.field(static=True, default=16)
+
+    def logits(self, model, xs, mask=None):
+        return wj.Pooled(model, self.reads)(xs, mask=mask)
+
+
 class Completion(eqx.Module):
     """What follows a context, with uncertainty, each step read directly off one state."""
 

@@ -14,7 +14,7 @@ from . import _figures as figures
 from ._config import Config, Flag, resolve
 from ._data import data_folder, Dataset, load_digits, load_uea
 from ._run import Run, Trial
-from ._tasks import Classification
+from ._tasks import PooledClassification
 
 
 STATE = 400
@@ -53,7 +53,7 @@ class Options(Config):
 
 
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, wj.WARP]:
-    """The same network, read after the last step, under three structures of A. Each starts
+    """The same network, read along the sequence, under three structures of A. Each starts
     with the same weights for the network and for theta_0.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
@@ -92,7 +92,7 @@ def run(config: Options) -> dict:
         else load_uea(config.dataset, data_folder(config.data))
     )
     run = Run("classification", data.name, config)
-    task = Classification(by_accuracy=True)
+    task = PooledClassification(by_accuracy=True)
     batch = min(BATCH, len(data.train.xs))
     for name, model in models(data, config.preset, run.key("models")).items():
         if not run.wants(name):

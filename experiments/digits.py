@@ -33,7 +33,7 @@ TASKS = {
     "autoregressive": AutoregressiveCompletion(GIVEN),
 }
 STEPS = {
-    "quick": {"classification": 2000, "completion": 1000, "autoregressive": 400},
+    "quick": {"classification": 3000, "completion": 1000, "autoregressive": 400},
     "paper": {"classification": 10_000, "completion": 10_000, "autoregressive": 10_000},
 }
 # The best of 1e-3, 3e-3 and 1e-2 on validation data with seed 0, for each model and task.

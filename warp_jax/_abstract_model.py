@@ -1,8 +1,11 @@
 """xs -> ys, by whatever model: the interface that forecasts and baselines share."""
 
 import abc
+from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
+import jax.lax as lax
 
 from ._types import (
     Key,
@@ -61,6 +64,21 @@ class AbstractModel(eqx.Module):
         and to read many times; by default this model, and what `final` returns.
         """
         return self, self.final(xs, ts, mask=mask, state=state, key=key)
+
+    def scan(
+        self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any
+    ) -> tuple[Any, Any]:
+        """Scans a roll-out; a model whose steps allow it makes the backward pass cheaper.
+
+        **Arguments:**
+
+        - `turn`: `(model, state, inputs) -> state, output`; calls `model.step` once, and
+            closes over nothing that is differentiated.
+        - `state`, `inputs`: the state to begin at; arrays with a leading axis of time.
+
+        **Returns:** the last state, and the outputs with a leading axis of time.
+        """
+        return lax.scan(lambda *turn_inputs: turn(self, *turn_inputs), state, inputs)
 
     @abc.abstractmethod
     def init(

@@ -4,7 +4,6 @@ import math
 
 import equinox as eqx
 import jax
-import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float
@@ -56,7 +55,7 @@ def forecast(
     model, state = model.compact(xs, ts[: len(xs)])
     _check_feedback(call, model, state, xs[0])
 
-    def step(state, inputs):
+    def turn(model, state, inputs):
         t, key = inputs
         output = model.read(state, t)
         if key is not None:
@@ -64,7 +63,7 @@ def forecast(
         return model.step(state, point(output), t), output
 
     keys = None if key is None else jr.split(key, horizon)
-    state, outputs = _scan(step, state, (ts[len(xs) :], keys))
+    state, outputs = _scan(model, turn, state, (ts[len(xs) :], keys))
     return _check_rolled(call, outputs, state)
 
 
@@ -115,36 +114,34 @@ def unroll(
     model, state = model.compact(xs[:1], ts[:1], key=initial)
     _check_feedback(call, model, state, xs[0])
 
-    def step(state, inputs):
+    def turn(model, state, inputs):
         x, t, forced, key = inputs
         output = model.read(state, t)
         own = point(output) if key is None else draw(output, key)
         return model.step(state, jnp.where(forced, x, own), t), output
 
-    state, outputs = _scan(step, state, (xs[1:], ts[1:], forced, keys))
+    state, outputs = _scan(model, turn, state, (xs[1:], ts[1:], forced, keys))
     return _check_rolled(call, outputs, state)
 
 
-def _scan(step, state, inputs):
+def _scan(model: AbstractModel, turn, state, inputs):
     """Scans over the steps; long sequences in segments that are made again in the
     backward pass.
     """
     length = len(jax.tree.leaves(inputs)[0])
     segment = segment_for(length, sum(leaf.size for leaf in jax.tree.leaves(state)))
+    if segment is None:
+        return model.scan(turn, state, inputs)
+
+    def counted(model, state, counted_inputs):
+        counts, inputs = counted_inputs
+        after, output = turn(model, state, inputs)
+        after = jax.tree.map(lambda a, b: jnp.where(counts, a, b), after, state)
+        return after, output
 
     def part(state, segment):
-        counts, inputs = segment
+        return model.scan(counted, state, segment)
 
-        def one(state, step_inputs):
-            counts, inputs = step_inputs
-            after, output = step(state, inputs)
-            after = jax.tree.map(lambda a, b: jnp.where(counts, a, b), after, state)
-            return after, output
-
-        return lax.scan(one, state, (counts, inputs))
-
-    if segment is None:
-        return lax.scan(step, state, inputs)
     return scan_in_segments(part, state, (jnp.ones(length, bool), inputs), segment)
 
 

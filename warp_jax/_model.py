@@ -1,8 +1,12 @@
 """xs -> ys: drive, initial state, roll and decoder, joined."""
 
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from ._abstract_model import AbstractModel
 from ._begin import begin, check_state
@@ -17,7 +21,7 @@ from ._coordinates import AbstractCoordinates, TimeCoordinate
 from ._decoder import AbstractDecoder
 from ._drive import AbstractDrive, Increments
 from ._initial import AbstractInitial
-from ._roll import AbstractRoll, AutoRoll, read_in_turns
+from ._roll import AbstractRoll, AutoRoll, Driven, read_in_turns, scan_by_adjoint
 from ._transition import AbstractTransition
 from ._types import (
     Key,
@@ -228,6 +232,36 @@ class WARP(AbstractModel):
         begun = begin(self, call, xs, ts, mask, state, key)
         return begun.model, begun.last(call)
 
+    def scan(
+        self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any
+    ) -> tuple[Any, Any]:
+        if _learnt(self.transition) <= _learnt(self.decoder):
+            return super().scan(turn, state, inputs)
+        # The gradient of all else comes sequence by sequence: nothing idle takes part.
+        parts = lambda model: (model.transition, model.initial)  # noqa: E731
+
+        def body(move, model, state, inputs):
+            model = eqx.tree_at(
+                parts, model, (Driven(move), None), is_leaf=lambda x: x is None
+            )
+            after, output = turn(model, state, inputs)
+            dx, _ = self.drive.step(state, after.x, after.t)
+            return after, output, ((state.theta, state.hidden), dx)
+
+        def step(transition, state, dx):
+            return transition.advance(*state, dx)
+
+        return scan_by_adjoint(
+            step,
+            self.transition,
+            body,
+            lambda outputs, taken: taken,
+            (state.theta, state.hidden),
+            eqx.tree_at(parts, self, (None, None)),
+            state,
+            inputs,
+        )
+
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
     ) -> State:
@@ -300,3 +334,10 @@ def _time(call: str, name: str, value: ScalarLike, like: Array) -> Scalar:
     if time.ndim:
         raise ValueError(f"`{call}` needs a scalar `{name}`; got shape {time.shape}.")
     return time
+
+
+def _learnt(part: PyTree) -> int:
+    """Returns how many numbers of a part are learnt."""
+    return sum(
+        leaf.size for leaf in jax.tree.leaves(part) if eqx.is_inexact_array(leaf)
+    )

@@ -117,8 +117,14 @@ class SpannedNetworkDecoder(AbstractDecoder):
     def __call__(
         self, state: State, coordinate: Float[Array, " q"]
     ) -> Float[Array, " y"]:
-        network = self.network(*self.span.split(state.theta))
-        return network(self.decoder.inputs(state, coordinate))
+        def run(network, coefficients, inputs):
+            return network(*coefficients)(inputs)
+
+        # The layers are larger than what they are made from, so the backward pass makes
+        # them again.
+        run = eqx.filter_checkpoint(run, prevent_cse=False)
+        coefficients = self.span.split(state.theta)
+        return run(self.network, coefficients, self.decoder.inputs(state, coordinate))
 
     @property
     def footprint(self) -> int:

@@ -19,8 +19,7 @@ class SpannedNetwork(eqx.Module):
 
     A linear layer with weights $\sum_i c_i W_i$ is $\sum_i c_i (W_i v)$: one matrix that
     all sequences share, times `c` and `v` of each. Where that holds fewer numbers than
-    the layer's own weights it is done so, else the layer's weights are formed. Either way
-    the backward pass keeps `c` and `v` alone.
+    the layer's own weights it is done so, else the layer's weights are formed.
     """
 
     parts: PyTree
@@ -116,7 +115,7 @@ class _SpannedLinear(eqx.Module):
     def __call__(self, v: Float[Array, " i"], *, key: Any = None) -> Float[Array, " o"]:
         if self.layer.biased:
             v = jnp.concatenate([v, jnp.ones(1, v.dtype)])
-        moved = _forgetting(self.layer.columns, self.weights, v)
+        moved = self.layer.columns(self.weights, v)
         return moved + _scaled(self.scale, self.layer.origin @ v)
 
 
@@ -171,14 +170,6 @@ class _ByMatrix(_Columns):
 
     def __call__(self, weights: Array, v: Array) -> Array:
         return _formed(self.basis, weights) @ v
-
-
-def _forgetting(columns: _Columns, weights: Array, v: Array) -> Array:
-    """Calls `columns`, and again in the backward pass rather than keep what is large."""
-    call = jax.checkpoint(
-        lambda columns, weights, v: columns(weights, v), prevent_cse=False
-    )
-    return call(columns, weights, v)
 
 
 def _formed(basis: Array, weights: Array) -> Array:

@@ -1,5 +1,6 @@
 """theta_0, dxs -> thetas."""
 
+from .adjoint import Driven as Driven, scan_by_adjoint as scan_by_adjoint
 from .associative import AssociativeRoll as AssociativeRoll
 from .auto import AutoRoll as AutoRoll
 from .base import (

@@ -5,8 +5,8 @@ a small product, and all of A read and written again. Here the scan's backward p
 the cotangents of the states alone, and the gradient of A follows from all of them at once.
 """
 
-import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,8 +18,10 @@ from .._types import Mask, Weights
 from .base import moved
 
 
-# (parameters, state, input) -> the next state, affine in the state.
-Step = Callable[[PyTree, Weights, Array], Weights]
+# (parameters, state, input) -> the next state.
+Step = Callable[[PyTree, PyTree, PyTree], PyTree]
+# (state, input) -> the next state.
+Move = Callable[[PyTree, PyTree], PyTree]
 
 
 def states_by_adjoint(
@@ -37,54 +39,95 @@ def states_by_adjoint(
     - `parameters`: what it depends on, as a transition.
     - `theta`, `inputs`, `moves`: those of a roll.
     """
-    fixed, start = _stopped(parameters), lax.stop_gradient(theta)
 
-    def move(theta, inputs):
-        theta = moved(functools.partial(step, fixed), theta, *inputs)
-        return theta, theta
+    def body(move: Move, operands, theta, step_inputs):
+        theta = moved(move, theta, *step_inputs)
+        return theta, theta, None
 
-    states = lax.scan(move, start, (lax.stop_gradient(inputs), moves))[1]
-    before = jnp.concatenate([start[None], states[:-1]])
-    # Has the value of `states`, which nobody needs; what counts is its derivative.
-    steps = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(
-        before, inputs
-    )
-    arrays, rest = eqx.partition(fixed, eqx.is_array)
-    return _attach(step, rest, arrays, states, steps, theta, inputs, moves)
+    def taken(states, records):
+        return jnp.concatenate([theta[None], states[:-1]]), inputs
+
+    steps = inputs, moves
+    return scan_by_adjoint(step, parameters, body, taken, theta, None, theta, steps)[1]
 
 
-def _stopped(parameters: PyTree) -> PyTree:
+class Driven(eqx.Module):
+    """Takes a transition's place in a model: steps by the `move` it is given."""
+
+    move: Move
+
+    def advance(
+        self, theta: Weights, hidden: PyTree, dx: Float[Array, " c"]
+    ) -> tuple[Weights, PyTree]:
+        """Takes one step of the state and of what is kept beside it."""
+        return self.move((theta, hidden), dx)
+
+
+def scan_by_adjoint(
+    step: Step,
+    parameters: PyTree,
+    body: Callable[[Move, Any, Any, Any], tuple[Any, Any, Any]],
+    taken: Callable[[Any, Any], tuple[PyTree, PyTree]],
+    like: PyTree,
+    operands: PyTree,
+    carry: PyTree,
+    inputs: PyTree,
+) -> tuple[Any, Any]:
+    """Returns the last carry and the outputs of a scan that takes one step in each turn.
+
+    **Arguments:**
+
+    - `step`, `parameters`: those of `states_by_adjoint`; a state may have any structure.
+    - `body`: `(move, operands, carry, inputs) -> carry, output, record`. Calls `move`,
+        which is `step` at the parameters, once.
+    - `taken`: `(outputs, records) -> states, inputs`: what all steps were taken on.
+    - `like`: a state, for its shapes.
+    - `operands`: what else `body` depends on; it closes over nothing differentiated.
+    - `carry`, `inputs`: those of a scan.
+    """
     weights, rest = eqx.partition(parameters, eqx.is_inexact_array)
-    return eqx.combine(lax.stop_gradient(weights), rest)
+    fixed = eqx.combine(lax.stop_gradient(weights), rest)
+    arrays, others = eqx.partition((operands, carry, inputs), eqx.is_inexact_array)
+    length = len(jax.tree.leaves(inputs)[0])
+    taps = jax.tree.map(lambda a: jnp.zeros((length, *a.shape), a.dtype), like)
+
+    def scan(arrays, taps):
+        operands, carry, inputs = eqx.combine(arrays, others)
+
+        def turn(carry, turn_inputs):
+            inputs, tap = turn_inputs
+
+            def move(state, step_inputs):
+                # The cotangent of what is added is that of the state after the step.
+                return jax.tree.map(jnp.add, step(fixed, state, step_inputs), tap)
+
+            carry, output, record = body(move, operands, carry, inputs)
+            return carry, (output, record)
+
+        carry, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
+        return (carry, outputs), records
+
+    arrays_held = lax.stop_gradient(arrays)
+    result, pull, records = jax.vjp(scan, arrays_held, taps, has_aux=True)
+    held = lax.stop_gradient(taken(result[1], records))
+    # Has the value of the states, which nobody needs; what counts is its derivative.
+    states = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(*held)
+    return _attach(result, pull, arrays, states)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _attach(step, rest, arrays, states, steps, theta, inputs, moves):
-    """Returns `states`, as a function of what each step gives and of the first state."""
-    return states
+@jax.custom_vjp
+def _attach(result, pull, arrays, states):
+    """Returns `result`, as a function of what a scan began with and of its states."""
+    return result
 
 
-def _forward(step, rest, arrays, states, steps, theta, inputs, moves):
-    return states, (arrays, theta, inputs, moves)
+def _forward(result, pull, arrays, states):
+    return result, pull
 
 
-def _backward(step, rest, residuals, slopes):
-    arrays, theta, inputs, moves = residuals
-    parameters = eqx.combine(arrays, rest)
-    # A step is affine in the state: at which input its derivative is taken is the same.
-    _, pull = jax.vjp(lambda theta: step(parameters, theta, inputs[0]), theta)
-
-    def back(slope, step_slopes):
-        own, moves = step_slopes
-        slope = slope + own
-        through = pull(slope)[0]
-        if moves is None:
-            return through, slope
-        return jnp.where(moves, through, slope), jnp.where(moves, slope, 0)
-
-    start = jnp.zeros_like(theta)
-    first, of_steps = lax.scan(back, start, (slopes, moves), reverse=True)
-    return None, None, of_steps, first, None, None
+def _backward(pull, slopes):
+    arrays, states = pull(slopes)
+    return None, None, arrays, states
 
 
 _attach.defvjp(_forward, _backward)
