@@ -11,6 +11,7 @@ batches. The model is WARP (arXiv 2506.01153): `theta_t = A theta_{t-1} + B dx_t
 
 from importlib.metadata import version as _version
 
+from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
 from ._batches import Batches as Batches
 from ._coordinates import (
