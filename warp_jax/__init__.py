@@ -25,15 +25,19 @@ from ._decoder import (
     ActivatedDecoder as ActivatedDecoder,
     Clip as Clip,
     DynamicTanh as DynamicTanh,
+    Gain as Gain,
     GaussianDecoder as GaussianDecoder,
     NetworkDecoder as NetworkDecoder,
+    SkipDecoder as SkipDecoder,
 )
 from ._drive import (
     AbstractDrive as AbstractDrive,
+    AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
     Increments as Increments,
     NoncausalConvolution as NoncausalConvolution,
+    Products as Products,
     Values as Values,
 )
 from ._fit import (
@@ -79,6 +83,7 @@ from ._transition import (
     Reduction as Reduction,
     SpectralTransition as SpectralTransition,
     SubspaceTransition as SubspaceTransition,
+    SumTransition as SumTransition,
 )
 from ._types import (
     draw as draw,

@@ -88,7 +88,7 @@ class AbstractLawDecoder(AbstractDecoder):
     law: eqx.AbstractVar[Parameters]
 
     @property
-    def state_size(self) -> int:
+    def state_size(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.law.decoder.state_size
 
     def parameters(

@@ -82,8 +82,12 @@ class ODEDecoder(AbstractLawDecoder):
         """
         call = "ODEDecoder(network, vector_field, solver)"
         self.inputs = check_integer(call, "inputs", inputs, 0)
+        if not callable(vector_field):
+            raise TypeError(
+                f"`{call}` needs a function `(t, y, parameters) -> dy/dt` for "
+                f"`vector_field`; got {vector_field!r:.80}."
+            )
         for name, part, kind in (
-            ("vector_field", vector_field, Callable),
             ("solver", solver, diffrax.AbstractSolver),
             ("adjoint", adjoint, diffrax.AbstractAdjoint),
         ):
@@ -154,7 +158,8 @@ class ODEDecoder(AbstractLawDecoder):
             "`Interval`: far-off ones make laws stiff or unstable."
         )
         failed = solution.result != diffrax.RESULTS.successful
-        return check_values(solution.ys[-1], failed, message)
+        (last,) = jax.tree.leaves(solution.ys)
+        return check_values(last[-1], failed, message)
 
 
 def _controller(dtype) -> diffrax.AbstractStepSizeController:
