@@ -52,7 +52,7 @@ def forecast(
     **Raises:** as a call of the model; `ValueError` for `horizon < 1`, or for a model whose
     outputs cannot be its inputs.
     """
-    call = "forecast(model, xs, horizon, ts, known)"
+    call = "forecast(model, xs, horizon, ts)"
     horizon = check_integer(call, "horizon", horizon, 1)
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     ts = _times(call, ts, len(xs) + horizon, xs)
@@ -105,7 +105,8 @@ def unroll(
     - `known`: how many channels of an observation, the last ones, are inputs whose future
         is known: they are never predicted, and always fed as they are.
 
-    **Returns:** predictions of `xs[1:]`, without known channels, `(time - 1, out)`, or a distribution over them.
+    **Returns:** predictions of `xs[1:]`, but for known channels, `(time - 1, out)`, or a
+    distribution over them.
 
     **Raises:** as a call of the model; `ValueError` for `forcing` outside [0, 1] or a
     missing `key`.

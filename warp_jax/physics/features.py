@@ -118,10 +118,13 @@ class Steps(AbstractFeatures):
         coordinate: Float[Array, " q"],
     ) -> Float[Array, " m"]:
         features = self.features(state.x)
+        ahead = state.x[: self.out_size] + features @ solution
         if self.dt is None:
-            return state.x[: self.out_size] + features @ solution
+            return ahead
         steps = _whole(coordinate[0], state.t, self.dt)
-        return flow(self._generator(solution), steps) @ features
+        there = flow(self._generator(solution), steps) @ features
+        # One step needs no logarithm, whose rounding a long forecast would add up.
+        return there + lax.stop_gradient(jnp.where(steps == 1, ahead - there, 0))
 
     def parameters(self, solution: Float[Array, "n m"]) -> Values:
         """Returns the `step`, `(size, n)`, of the increment; and with `dt` known the matrix

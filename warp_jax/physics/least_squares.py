@@ -167,8 +167,9 @@ def solve(
 
 
 def _penalty(call: str, name: str, value: float | Scalar) -> float | Scalar:
-    if not isinstance(value, (int, float)) and eqx.is_array(value):
+    if isinstance(value, Array):
         return value
-    if check_number(call, name, value) < 0:
+    number = check_number(call, name, value)
+    if number < 0:
         raise ValueError(f"`{call}` needs `{name} >= 0`; got {name}={value!r}.")
-    return float(value)
+    return number
