@@ -1,5 +1,7 @@
 """Models with a law in them: every roll, stream and forecast gives one set of numbers."""
 
+import itertools
+
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -13,12 +15,24 @@ from .helpers import assert_close, assert_same
 from .laws import LAWS, make_law_model, make_state, physics
 
 
-ROLLS = (
-    wj.SequentialRoll(segment=3),
-    wj.AssociativeRoll(),
-    wj.ConvolutionRoll(),
-    wj.ChunkedRoll(4),
-)
+ROLLS = {
+    "segments": wj.SequentialRoll(segment=3),
+    "associative": wj.AssociativeRoll(),
+    "convolution": wj.ConvolutionRoll(),
+    "chunked": wj.ChunkedRoll(4),
+}
+TRANSITIONS = ("dense", "low_rank", "subspace_dense")
+
+
+def product(second, every):
+    """Returns all pairs of a law and one of `second`, all but every so many being slow."""
+    pairs = itertools.product(LAWS, second)
+    return [
+        pytest.param(*pair, marks=[pytest.mark.slow] if i % every else [])
+        for i, pair in enumerate(pairs)
+    ]
+
+
 TIMES = jnp.cumsum(jnp.array([0.1, 0.07, 0.13, 0.09, 0.11, 0.12, 0.08]))
 
 
@@ -41,8 +55,7 @@ def by_stepping(model, xs, ts, forced, known):
     return lax.scan(step, model.init(xs[0], ts[0]), (xs[1:], ts[1:], forced))[1]
 
 
-@pytest.mark.parametrize("transition", ("dense", "low_rank", "subspace_dense"))
-@pytest.mark.parametrize("name", LAWS)
+@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 4))
 def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     model, (xs, ts) = make_law_model(name, transition), sequence(name)
     known = LAWS[name].inputs - LAWS[name].out
@@ -71,8 +84,7 @@ def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     assert any(np.any(moved[0][n] != moved[1][n]) for n in moved[0])
 
 
-@pytest.mark.parametrize("roll", ROLLS, ids=lambda roll: type(roll).__name__)
-@pytest.mark.parametrize("name", ("oscillator", "driven", "sinusoid"))
+@pytest.mark.parametrize("name, roll", product(ROLLS, 5))
 def test_every_roll_gives_a_laws_numbers_and_gradients(name, roll, double):
     xs, ts = sequence(name)
 
@@ -85,7 +97,7 @@ def test_every_roll_gives_a_laws_numbers_and_gradients(name, roll, double):
         return eqx.filter_grad(loss, has_aux=True)(model)
 
     slopes, ys = told(make_law_model(name, roll=wj.SequentialRoll()))
-    other_slopes, other = told(make_law_model(name, roll=roll))
+    other_slopes, other = told(make_law_model(name, roll=ROLLS[roll]))
     assert_close(other, ys)
     assert_close(jax.tree.leaves(other_slopes), jax.tree.leaves(slopes))
 
