@@ -1,7 +1,7 @@
 """Makers of decoders that know a law, and what physics says of them in NumPy."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -57,7 +57,7 @@ LAWS = {
 }
 
 
-def make_decoder(name: str, *, observe: bool = False) -> wj.AbstractDecoder:
+def make_decoder(name: str, *, observe: bool = False) -> Any:
     """Returns a decoder by its name, of a network with one hidden layer."""
     law = LAWS[name]
     ins = 1 + (law.inputs if observe else 0)
@@ -83,6 +83,11 @@ def make_law_model(
         model = eqx.tree_at(lambda m: m.transition, model, tamed(model.transition))
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
     return eqx.combine(jax.tree.map(lambda leaf: leaf.astype(float), weights), rest)
+
+
+def decoder_of(model: wj.WARP) -> Any:
+    """Returns a model's decoder, with whatever methods it has."""
+    return model.decoder
 
 
 def make_state(decoder: wj.AbstractDecoder, x, t: float = 0.2, seed: int = 0):
@@ -120,3 +125,53 @@ def slope(function, values, i):
     moved = np.array(values, complex)
     moved[i] += 1e-20j
     return np.imag(function(*moved)) / 1e-20
+
+
+def _linear(key, outs):
+    return eqx.nn.Linear(1, outs, key=key)
+
+
+def _parameter(kind, *given):
+    return (lambda key: kind(*given)), (lambda made, x: made(x) * x[0])
+
+
+def _law(name):
+    """Returns how to make a decoder that knows a law, and a use of it."""
+
+    def read(decoder, x):
+        theta = x[0] * jnp.linspace(-1, 1, decoder.state_size)
+        state = wj.State(theta, x, jnp.array(0.3))
+        return decoder(state, jnp.array([0.4]))
+
+    return (lambda key: make_decoder(name)), read
+
+
+# How to make each public class from a key, and what it gives for an observation `x`.
+USES = {
+    "Constant": _parameter(physics.Constant, 0.3, physics.Positive()),
+    "Exponential": _parameter(physics.Exponential),
+    "FirstProducts": (
+        lambda key: physics.FirstProducts(physics.Tokens(1)),
+        lambda made, x: made(x),
+    ),
+    "Free": _parameter(physics.Free),
+    "Interval": _parameter(physics.Interval, -1, 2),
+    "Known": _parameter(physics.Known, 2.0),
+    "LeastSquaresDecoder": (
+        lambda key: physics.LeastSquaresDecoder(physics.Steps(2), jnp.array(0.1)),
+        lambda made, x: made(
+            wj.State(jnp.array([2.0, 1, 3, *x, *x]), x, jnp.array(0.3)), jnp.ones(1)
+        ),
+    ),
+    "LinearODEDecoder": _law("linear"),
+    "ODEDecoder": _law("ode"),
+    "OscillatorDecoder": _law("oscillator"),
+    "Parameters": (
+        lambda key: physics.Parameters("", _linear(key, 1), {"a": physics.Free()}, 0),
+        lambda made, x: made(wj.State(x, x, x[0])),
+    ),
+    "Positive": _parameter(physics.Positive),
+    "SinusoidDecoder": _law("sinusoid"),
+    "Steps": (lambda key: physics.Steps(2), lambda made, x: made(x, 2 * x)),
+    "Tokens": (lambda key: physics.Tokens(1), lambda made, x: made(x, 2 * x)),
+}

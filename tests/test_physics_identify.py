@@ -12,7 +12,7 @@ import warp_jax as wj
 from warp_jax.physics.logarithm import log_one_plus
 
 from .helpers import assert_close, assert_same, x64
-from .laws import companion, expm, physics, spring
+from .laws import companion, decoder_of, expm, physics, spring
 
 
 CONSTANTS = [(0.03, 9.0, 0.1), (0.01, 18.0, 0.01), (0.05, 2.0, 0.3), (0.02, 4.0, 0.2)]
@@ -23,7 +23,7 @@ CONTEXT = 100
 @eqx.filter_jit
 def forecasts(model, xs):
     """Returns what follows the first hundred of 256 observations, of many sequences."""
-    known = xs[:, CONTEXT:, model.decoder.out_size :]
+    known = xs[:, CONTEXT:, decoder_of(model).out_size :]
     run = lambda xs, k: wj.forecast(model, xs[:CONTEXT], 256 - CONTEXT, known=k)  # noqa: E731
     return jax.vmap(run)(xs, known)
 
@@ -55,7 +55,7 @@ def test_the_constants_of_clean_data_are_found(precision):
     model = physics.least_squares(physics.Steps(2, dt=DT))
     for mass, stiffness, damping in CONSTANTS:
         xs = jnp.asarray(spring(mass, stiffness, damping))
-        told = model.decoder.parameters(jax.jit(model.final)(xs))
+        told = decoder_of(model).parameters(jax.jit(model.final)(xs))
         M = companion(stiffness / mass, damping / mass)
         np.testing.assert_allclose(
             told["M"], M, rtol=1e-3, atol=2e-4 * stiffness / mass
@@ -70,7 +70,7 @@ def test_with_noise_it_is_the_least_squares_solution(double):
     clean = np.stack([spring(*constants) for constants in CONSTANTS])
     xs = clean + 0.01 * clean.std(1, keepdims=True) * noise.standard_normal(clean.shape)
     model = physics.least_squares(physics.Steps(2))
-    told = jax.jit(jax.vmap(lambda xs: model.decoder.parameters(model.final(xs))))
+    told = jax.jit(jax.vmap(lambda xs: decoder_of(model).parameters(model.final(xs))))
     for step, x in zip(told(jnp.asarray(xs))["step"], xs):
         np.testing.assert_allclose(step, by_numpy(x), rtol=1e-9)
 
@@ -87,7 +87,7 @@ def test_with_noise_the_constants_are_near(double):
     @jax.jit
     @jax.vmap
     def told(xs):
-        parameters = model.decoder.parameters(model.final(xs))
+        parameters = decoder_of(model).parameters(model.final(xs))
         return physics.oscillator_constants(parameters["M"])
 
     found = told(xs)
@@ -138,7 +138,7 @@ def test_inputs_and_a_constant_drive_a_law(double):
         model = physics.least_squares(physics.Steps(2, inputs=1, affine=True, dt=dt))
         got = forecasts(model, jnp.asarray(data[None]))
         assert np.max(errors(got, data[None, CONTEXT:, :2])) < 1e-11
-    told = model.decoder.parameters(jax.jit(model.final)(jnp.asarray(data)))
+    told = decoder_of(model).parameters(jax.jit(model.final)(jnp.asarray(data)))
     np.testing.assert_allclose(told["M"], M, atol=1e-8)
 
 
@@ -154,7 +154,7 @@ def test_a_lift_makes_other_laws_linear(double):
     data = np.stack(xs)
     model = physics.least_squares(physics.Steps(2, lift=lift))
     assert np.max(errors(forecasts(model, data[None]), data[None, CONTEXT:])) < 1e-9
-    told = model.decoder.parameters(jax.jit(model.final)(jnp.asarray(data)))
+    told = decoder_of(model).parameters(jax.jit(model.final)(jnp.asarray(data)))
     np.testing.assert_allclose(told["step"], step, atol=1e-11)
 
 
@@ -179,10 +179,10 @@ def test_tokens_are_ridge_regression(ridge, scaled, count, precision):
     if not (ridge or scaled):
         weights = np.linalg.lstsq(keys, values, rcond=None)[0]
     tolerance = 1e-9 if jax.config.read("jax_enable_x64") else 2e-3
-    told = model.decoder.parameters(state)["weights"]
+    told = decoder_of(model).parameters(state)["weights"]
     np.testing.assert_allclose(told, weights, rtol=tolerance, atol=tolerance * 1e-1)
     query = jnp.linspace(-1, 1, 8)
-    got = jax.jit(model.decoder.predict)(state, query)
+    got = jax.jit(decoder_of(model).predict)(state, query)
     np.testing.assert_allclose(
         got, np.asarray(query) @ weights, rtol=tolerance, atol=tolerance
     )
@@ -219,7 +219,7 @@ def test_forgetting_follows_a_law_that_changes(double):
     features, steps = xs[:-1] * weight[:, None], np.diff(xs, axis=0) * weight[:, None]
     want = np.linalg.lstsq(features, steps, rcond=None)[0].T
     model = physics.least_squares(physics.Steps(2), keep=keep)
-    told = model.decoder.parameters(jax.jit(model.final)(jnp.asarray(xs)))["step"]
+    told = decoder_of(model).parameters(jax.jit(model.final)(jnp.asarray(xs)))["step"]
     np.testing.assert_allclose(told, want, rtol=1e-8)
 
 
@@ -251,7 +251,7 @@ def test_every_roll_and_a_stream_sum_the_same(roll, precision):
         state = model.step(state, xs[i], float(i))
     assert_close(state.theta, want)
     solved = np.linalg.solve(square + 0.1 * np.eye(3), across)
-    assert_close(model.decoder.solution(state), solved)
+    assert_close(decoder_of(model).solution(state), solved)
     weights = model.transition.matrix(), model.transition.input_matrix()
     assert_close(weights, (0.8 * np.eye(12), np.eye(12)))
 
