@@ -57,18 +57,19 @@ def forecast(
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     ts = _times(call, ts, len(xs) + horizon, xs)
     model, state = model.compact(xs, ts[: len(xs)])
-    if known is None:
-        known = jnp.zeros((horizon, 0), xs.dtype)
-    known = check_finite(call, "known", check_array(call, "known", known, 2))
-    check_length(call, "known", known, horizon, "the predictions")
-    _check_feedback(call, model, state, xs[0], known.shape[1])
+    if known is not None:
+        known = check_finite(call, "known", check_array(call, "known", known, 2))
+        check_length(call, "known", known, horizon, "the predictions")
+    _check_feedback(call, model, state, xs[0], 0 if known is None else known.shape[1])
 
     def step(state, inputs):
         t, known, key = inputs
         output = model.read(state, t)
         if key is not None:
             output = draw(output, key)
-        x = jnp.concatenate([point(output), known])
+        x = point(output)
+        if known is not None:
+            x = jnp.concatenate([x, known])
         return model.step(state, x, t), output
 
     keys = None if key is None else jr.split(key, horizon)
