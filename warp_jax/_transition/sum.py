@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Scalar, Weights
+from .._types import Scalar, ScalarLike, Weights
 from .base import AbstractTransition, check_sizes
 
 
@@ -14,11 +14,11 @@ class SumTransition(AbstractTransition):
     With `keep` below one the past is forgotten, by half in `log(2) / (1 - keep)` steps.
     """
 
-    keep: float | Scalar
+    keep: ScalarLike
     state_size: int = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
 
-    def __init__(self, size: int, keep: float | Scalar = 1.0):
+    def __init__(self, size: int, keep: ScalarLike = 1.0):
         """**Arguments:**
 
         - `size`: of the state and of the drive.

@@ -12,7 +12,7 @@ from .._initial import AbstractInitial
 from .._model import WARP
 from .._roll import AbstractRoll, AutoRoll
 from .._transition import SumTransition
-from .._types import Key, Observation, Scalar, State, Weights
+from .._types import Key, Observation, Scalar, ScalarLike, State, Weights
 from .features import AbstractFeatures
 from .law import Values
 
@@ -28,17 +28,17 @@ class LeastSquaresDecoder(AbstractDecoder):
     """
 
     features: AbstractFeatures
-    ridge: float | Scalar
-    scaled_ridge: float | Scalar
+    ridge: ScalarLike
+    scaled_ridge: ScalarLike
     state_size: int = eqx.field(static=True)
     out_size: int = eqx.field(static=True)
 
     def __init__(
         self,
         features: AbstractFeatures,
-        ridge: float | Scalar = 0.0,
+        ridge: ScalarLike = 0.0,
         *,
-        scaled_ridge: float | Scalar = 0.0,
+        scaled_ridge: ScalarLike = 0.0,
     ):
         r"""**Arguments:**
 
@@ -102,10 +102,10 @@ class FirstProducts(AbstractInitial):
 
 def least_squares(
     features: AbstractFeatures,
-    ridge: float | Scalar = 0.0,
+    ridge: ScalarLike = 0.0,
     *,
-    scaled_ridge: float | Scalar = 0.0,
-    keep: float | Scalar = 1.0,
+    scaled_ridge: ScalarLike = 0.0,
+    keep: ScalarLike = 1.0,
     roll: AbstractRoll = AutoRoll(),
 ) -> WARP:
     """Returns a model that identifies a law from each sequence, by least squares.
@@ -140,8 +140,8 @@ def oscillator_constants(M: Float[Array, "2 2"]) -> dict[str, Scalar]:
 def solve(
     square: Float[Array, "n n"],
     across: Float[Array, "n m"],
-    ridge: float | Scalar = 0.0,
-    scaled_ridge: float | Scalar = 0.0,
+    ridge: ScalarLike = 0.0,
+    scaled_ridge: ScalarLike = 0.0,
 ) -> Float[Array, "n m"]:
     """Returns the solution of normal equations that may be singular, of shape `(n, m)`.
 
@@ -166,7 +166,7 @@ def solve(
     return scale[:, None] * solution
 
 
-def _penalty(call: str, name: str, value: float | Scalar) -> float | Scalar:
+def _penalty(call: str, name: str, value: ScalarLike) -> ScalarLike:
     if isinstance(value, Array):
         return value
     number = check_number(call, name, value)
