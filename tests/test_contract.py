@@ -14,6 +14,7 @@ import pytest
 import warp_jax as wj
 
 from .helpers import assert_close, assert_same, make_model, make_network, perturbed
+from .laws import physics, USES
 from .oracle import Choices
 
 
@@ -77,6 +78,7 @@ MODULES = {
     "DenseTransition": _transition(wj.DenseTransition),
     "DiagonalTransition": _transition(wj.DiagonalTransition),
     "DynamicTanh": (lambda key: wj.DynamicTanh(2), lambda made, x: made(x)),
+    "Gain": (lambda key: wj.Gain(2), lambda made, x: made(x)),
     "Gaussian": (
         lambda key: wj.Gaussian(jr.normal(key, (2,)), jnp.ones(2)),
         lambda made, x: made.sample(jr.key(0)) * x,
@@ -118,12 +120,21 @@ MODULES = {
         ),
         lambda made, x: made.span.theta(made.transition.step(made.start, x)),
     ),
+    "Products": (lambda key: wj.Products(time_channel=True), _drive),
     "RasterCoordinates": (lambda key: wj.RasterCoordinates(2, 3, 1), _coordinate),
     "SequentialRoll": (lambda key: wj.SequentialRoll(segment=2, limit=3.0), _roll),
     "SinusoidalCoordinates": (lambda key: wj.SinusoidalCoordinates(4), _coordinate),
+    "SkipDecoder": (
+        lambda key: wj.SkipDecoder(_decoder(), eqx.nn.Linear(2, 2, key=key)),
+        _read,
+    ),
     "Span": (
         lambda key: wj.Span(jr.normal(key, (STATE, 2)), jnp.ones(STATE)),
         lambda made, x: made.theta(x),
+    ),
+    "SumTransition": (
+        lambda key: wj.SumTransition(2, jnp.array(0.7)),
+        lambda made, x: made.step(jnp.ones(2), x),
     ),
     "SpectralTransition": (_modal(wj.SpectralTransition), _step),
     "SubspaceTransition": (
@@ -147,6 +158,7 @@ MODULES = {
         lambda made, x: made.unflatten(x[0] * jnp.ones(made.size)).layers[0].weight,
     ),
 }
+MODULES |= USES
 # Classes that hold a training or its data, and are no part of a model.
 OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
@@ -155,7 +167,7 @@ OTHERS = {
 }
 PUBLIC = {
     name: thing
-    for name, thing in vars(wj).items()
+    for name, thing in (vars(wj) | vars(physics)).items()
     if not name.startswith("_") and not inspect.ismodule(thing)
 }
 CLASSES = {name: thing for name, thing in PUBLIC.items() if inspect.isclass(thing)}
@@ -277,6 +289,12 @@ CONTRACT = {
     "SinusoidalCoordinates": "size base",
     "SequentialRoll": "",
     "AutoRoll": "",
+    "Products": "time_channel",
+    "physics.SinusoidDecoder": "network frequency",
+    "physics.OscillatorDecoder": "network",
+    "physics.LinearODEDecoder": "network size",
+    "physics.ODEDecoder": "network vector_field solver",
+    "physics.LeastSquaresDecoder": "features ridge",
     "AssociativeRoll": "",
     "ConvolutionRoll": "",
     "Pooled": "model reads",

@@ -1,0 +1,35 @@
+"""The examples of docs/physics.md run as they stand."""
+
+import pathlib
+import re
+
+import jax
+import numpy as np
+
+
+TEXT = (pathlib.Path(__file__).parents[1] / "docs" / "physics.md").read_text()
+
+
+def run(code):
+    names: dict = {}
+    with jax.numpy_rank_promotion("allow"):
+        exec(code, names)
+    return names
+
+
+def test_the_example_of_identification_runs():
+    names = run(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0])
+    np.testing.assert_allclose(names["told"], [[-2, -9], [9, -2]], rtol=1e-3)
+    np.testing.assert_allclose(names["future"], names["xs"][100:], atol=1e-5)
+
+
+def test_a_prior_of_ones_own_runs():
+    (code,) = re.findall(r"<!-- prior -->\n```python\n(.*?)```", TEXT, re.DOTALL)
+    names = run(code)
+    assert names["future"].shape == (10, 1)
+    losses = names["history"].loss
+    assert losses[-20:].mean() < losses[:20].mean() / 4
+    prior = code[code.index("class ") : code.index("\n\n\nk = ")]
+    # Its docstring and blank lines apart.
+    lines = [line for line in prior.splitlines() if line and '"""' not in line]
+    assert len(lines) <= 10
