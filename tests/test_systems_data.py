@@ -207,13 +207,14 @@ def test_silverbox_is_cut_as_its_benchmark_says():
     with np.load(DATA / silverbox.FILE) as file:
         u, y = file["silverbox_u"], file["silverbox_y"]
     end = 40_650 + 65_062
-    fitted = np.stack([u, y], -1)[40_650:end].astype(np.float64)
+    # Beside each output stands the next input.
+    fitted = np.stack([y[:-1], u[1:]], -1)[40_650:end].astype(np.float64)
     arrow = data.test.xs[0] * data.scale / 1000 + fitted.mean(0)
-    np.testing.assert_allclose(arrow[:, 1], y[100:40_575], atol=1e-6)
-    np.testing.assert_allclose(arrow[:, 0], u[100:40_575], atol=1e-6)
+    np.testing.assert_allclose(arrow[:, 0], y[100:40_575], atol=1e-6)
+    np.testing.assert_allclose(arrow[:, 1], u[101:40_576], atol=1e-6)
     inside = data.in_range.xs.shape[1]
-    assert np.abs(y[100 : 100 + inside]).max() <= np.abs(fitted[:, 1]).max()
-    assert np.abs(y[100 + inside]) > np.abs(fitted[:, 1]).max()
+    assert np.abs(y[100 : 100 + inside]).max() <= np.abs(fitted[:, 0]).max()
+    assert np.abs(y[100 + inside]) > np.abs(fitted[:, 0]).max()
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def test_silverbox_is_cut_as_its_benchmark_says():
             load_silverbox,
             silverbox.FILE,
             dict.fromkeys(silverbox.KEYS, np.ones(7)),
-            "got shapes [(7,), (7,)]",
+            "got shapes (7,) and (7,)",
         ),
         (load_cheetah, cheetah.FILE, {"a": np.ones(2)}, "array traces"),
         (load_cheetah, cheetah.FILE, {"traces": np.ones((31, 9, 17))}, "(31, 9, 17)"),

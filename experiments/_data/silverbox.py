@@ -25,8 +25,9 @@ MILLI = 1000
 
 
 def load_silverbox(folder: pathlib.Path) -> Dataset:
-    """Returns input and output voltages, `(example, time, 2)`, each with mean 0 and
-    deviation 1 over the training part; `scale` is in millivolts.
+    """Returns voltages, `(example, time, 2)`, each with mean 0 and deviation 1 over the
+    training part: the output, and beside it the input of the next sample, which is known
+    when that sample's output is predicted. `scale` is in millivolts.
 
     Of the multisine the first three quarters are for training, as windows of 250 samples,
     one every 100; the rest, in 8 pieces, is for validation. The test set is the arrow, one
@@ -43,7 +44,7 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
     cut = len(multisine) * 3 // 4
     fitted, kept = multisine[:cut], multisine[cut:]
     mean, std = fitted.mean(0), fitted.std(0)
-    beyond = np.abs(arrow[:, 1]) > np.abs(fitted[:, 1]).max()
+    beyond = np.abs(arrow[:, 0]) > np.abs(fitted[:, 0]).max()
     inside = int(np.argmax(beyond)) if beyond.any() else len(arrow)
 
     def part(sequences: np.ndarray) -> Split:
@@ -62,7 +63,7 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
-    """Returns both voltages, `(samples, 2)`."""
+    """Returns each output and the input after it, `(samples - 1, 2)`."""
     if not path.is_file():
         raise ValueError(
             f"`{path}` is missing. Get Silverbox from https://www.nonlinearbenchmark.org, "
@@ -71,14 +72,14 @@ def _read(path: pathlib.Path) -> np.ndarray:
         )
     try:
         with np.load(path, allow_pickle=False) as file:
-            voltages = [file[key].astype(np.float64) for key in KEYS]
+            u, y = (file[key].astype(np.float64) for key in KEYS)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"`{path}` needs the arrays {' and '.join(KEYS)}: {error}."
         ) from error
-    if any(v.shape != (SAMPLES,) for v in voltages):
+    if u.shape != (SAMPLES,) or y.shape != (SAMPLES,):
         raise ValueError(
             f"`{path}` needs {SAMPLES} samples each of {' and '.join(KEYS)}; got shapes "
-            f"{[v.shape for v in voltages]}."
+            f"{u.shape} and {y.shape}."
         )
-    return np.stack(voltages, axis=-1)
+    return np.stack([y[:-1], u[1:]], axis=-1)
