@@ -11,6 +11,7 @@ batches. The model is WARP (arXiv 2506.01153): `theta_t = A theta_{t-1} + B dx_t
 
 from importlib.metadata import version as _version
 
+from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
 from ._batches import Batches as Batches
 from ._coordinates import (
@@ -24,15 +25,19 @@ from ._decoder import (
     ActivatedDecoder as ActivatedDecoder,
     Clip as Clip,
     DynamicTanh as DynamicTanh,
+    Gain as Gain,
     GaussianDecoder as GaussianDecoder,
     NetworkDecoder as NetworkDecoder,
+    SkipDecoder as SkipDecoder,
 )
 from ._drive import (
     AbstractDrive as AbstractDrive,
+    AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
     Increments as Increments,
     NoncausalConvolution as NoncausalConvolution,
+    Products as Products,
     Values as Values,
 )
 from ._fit import (
@@ -78,6 +83,7 @@ from ._transition import (
     Reduction as Reduction,
     SpectralTransition as SpectralTransition,
     SubspaceTransition as SubspaceTransition,
+    SumTransition as SumTransition,
 )
 from ._types import (
     draw as draw,

@@ -5,6 +5,8 @@ tell raises the same where the values are at hand, and goes through `equinox.err
 inside `jit`, which the environment variable `EQX_ON_ERROR=off` switches off.
 """
 
+import math
+
 import equinox as eqx
 import jax.core
 import jax.numpy as jnp
@@ -26,6 +28,15 @@ def check_integer(call: str, name: str, value, low: int) -> int:
     if value < low:
         raise ValueError(f"`{call}` needs `{name} >= {low}`; got {name}={value!r}.")
     return int(value)
+
+
+def check_number(call: str, name: str, value: float) -> float:
+    """Returns `value`; raises unless it is a finite number."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"`{call}` needs a number for `{name}`; got {value!r}.")
+    if not math.isfinite(value):
+        raise ValueError(f"`{call}` needs a finite `{name}`; got {name}={value!r}.")
+    return float(value)
 
 
 def check_positive(call: str, name: str, value: float) -> float:

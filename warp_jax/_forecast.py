@@ -1,7 +1,5 @@
 """context -> future: roll-outs in which a model feeds on its own predictions."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -30,18 +28,23 @@ def forecast(
     horizon: int,
     ts: Float[Array, " s"] | None = None,
     key: Key | None = None,
+    *,
+    known: Float[Array, "h e"] | None = None,
 ) -> Output:
     """Predicts what follows a context, each prediction being the next observation.
 
     **Arguments:**
 
-    - `model`: predicts observations: as many outputs as inputs.
+    - `model`: predicts observations: as many outputs as inputs, but for those known.
     - `xs`: the context, of shape `(time, input)`.
     - `horizon`: how many steps to predict, at least 1.
     - `ts`: the times of context and horizon, `(time + horizon,)`; by default evenly over
         [0, 1].
     - `key`: given, a distribution is sampled and the sample fed back, which makes one
         path out of many. By default its mean is fed back.
+    - `known`: inputs whose future is known, `(horizon, known)`: the last channels of an
+        observation, which are never predicted. `known[i]` belongs to the time of
+        prediction i and is fed together with it, so that predictions after it may use it.
 
     **Returns:** without `key`, the outputs of the horizon, an array of shape `(horizon,
     out)` or a distribution over one; with `key`, the path, an array of that shape.
@@ -49,22 +52,27 @@ def forecast(
     **Raises:** as a call of the model; `ValueError` for `horizon < 1`, or for a model whose
     outputs cannot be its inputs.
     """
-    call = "forecast(model, xs, horizon, ts)"
+    call = "forecast(model, xs, horizon, ts, known)"
     horizon = check_integer(call, "horizon", horizon, 1)
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     ts = _times(call, ts, len(xs) + horizon, xs)
     model, state = model.compact(xs, ts[: len(xs)])
-    _check_feedback(call, model, state, xs[0])
+    if known is None:
+        known = jnp.zeros((horizon, 0), xs.dtype)
+    known = check_finite(call, "known", check_array(call, "known", known, 2))
+    check_length(call, "known", known, horizon, "the predictions")
+    _check_feedback(call, model, state, xs[0], known.shape[1])
 
     def step(state, inputs):
-        t, key = inputs
+        t, known, key = inputs
         output = model.read(state, t)
         if key is not None:
             output = draw(output, key)
-        return model.step(state, point(output), t), output
+        x = jnp.concatenate([point(output), known])
+        return model.step(state, x, t), output
 
     keys = None if key is None else jr.split(key, horizon)
-    state, outputs = _scan(step, state, (ts[len(xs) :], keys))
+    state, outputs = _scan(step, state, (ts[len(xs) :], known, keys))
     return _check_rolled(call, outputs, state)
 
 
@@ -76,6 +84,7 @@ def unroll(
     key: Key | None = None,
     *,
     sample: bool = False,
+    known: int = 0,
 ) -> Output:
     """Predicts each observation from those before it, for training (scheduled sampling,
     Bengio et al. 2015, arXiv 1506.03099; arXiv 2506.01153, recurrent mode).
@@ -85,7 +94,7 @@ def unroll(
 
     **Arguments:**
 
-    - `model`: predicts observations: as many outputs as inputs.
+    - `model`: predicts observations: as many outputs as inputs, but for those known.
     - `xs`: the sequence, of shape `(time, input)`, at least two steps.
     - `ts`: its times, `(time,)`; by default evenly over [0, 1].
     - `forcing`: the probability that a step is forced; 1 is teacher forcing, 0 a free run.
@@ -93,8 +102,10 @@ def unroll(
     - `key`: for the random choices; needed where there is one to make. Also given to an
         initial state that is random in training.
     - `sample`: whether a distribution is sampled to be fed back, rather than its mean.
+    - `known`: how many channels of an observation, the last ones, are inputs whose future
+        is known: they are never predicted, and always fed as they are.
 
-    **Returns:** predictions of `xs[1:]`, `(time - 1, out)`, or a distribution over them.
+    **Returns:** predictions of `xs[1:]`, without known channels, `(time - 1, out)`, or a distribution over them.
 
     **Raises:** as a call of the model; `ValueError` for `forcing` outside [0, 1] or a
     missing `key`.
@@ -111,14 +122,17 @@ def unroll(
     if key is not None:
         choice, initial, sampling = jr.split(key, 3)
         keys = jr.split(sampling, len(xs) - 1) if sample else None
+    known = check_integer(call, "known", known, 0)
     forced = _forced(call, forcing, len(xs) - 1, choice)
     model, state = model.compact(xs[:1], ts[:1], key=initial)
-    _check_feedback(call, model, state, xs[0])
+    _check_feedback(call, model, state, xs[0], known)
+    predicted = xs.shape[1] - known
 
     def step(state, inputs):
         x, t, forced, key = inputs
         output = model.read(state, t)
         own = point(output) if key is None else draw(output, key)
+        own = jnp.concatenate([own, x[predicted:]])
         return model.step(state, jnp.where(forced, x, own), t), output
 
     state, outputs = _scan(step, state, (xs[1:], ts[1:], forced, keys))
@@ -187,13 +201,17 @@ def _forced(call: str, forcing, count: int, key: Key | None) -> Bool[Array, " s"
     return jr.bernoulli(key, probability, (count,))
 
 
-def _check_feedback(call: str, model: AbstractModel, state, x: Array) -> None:
+def _check_feedback(
+    call: str, model: AbstractModel, state, x: Array, known: int
+) -> None:
     out = jax.eval_shape(lambda s: point(model.read(s, s.t)), state)
-    if out.shape != x.shape:
+    wanted = len(x) - known
+    if out.shape != (wanted,):
         raise ValueError(
             f"`{call}` feeds predictions back as observations; the model gives outputs of "
-            f"shape {out.shape} for observations of shape {x.shape}. Give its decoder "
-            f"{math.prod(x.shape)} outputs."
+            f"shape {out.shape} for observations of shape {x.shape}, of which {known} are "
+            f"known. Give its decoder {wanted} outputs, or say with `known` how many "
+            "channels are not predicted."
         )
 
 

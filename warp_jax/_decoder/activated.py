@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._check import check_integer, check_positive
+from .._check import check_integer, check_number, check_positive
 from .._span import Span
 from .._types import on_point, Output, State
 from .base import AbstractDecoder
@@ -42,6 +42,22 @@ class ActivatedDecoder(AbstractDecoder):
     @property
     def footprint(self) -> int:
         return self.decoder.footprint
+
+
+class Gain(eqx.Module):
+    """Multiplies each output by a learnt number that starts at zero: what is corrected then
+    starts uncorrected (ReZero, Bachlechner et al. 2020, arXiv 2003.04887).
+    """
+
+    gain: Float[Array, " y"]
+
+    def __init__(self, size: int, start: float = 0.0):
+        """**Arguments:** `size`: how many outputs; `start`: the number at the start."""
+        size = check_integer("Gain(size, start)", "size", size, 1)
+        self.gain = jnp.full(size, check_number("Gain(size, start)", "start", start))
+
+    def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
+        return self.gain * y
 
 
 class Clip(eqx.Module):

@@ -14,3 +14,10 @@ from .pairwise import (
     Increments as Increments,
     Values as Values,
 )
+from .products import (
+    AbstractPairs as AbstractPairs,
+    normal_equations as normal_equations,
+    Products as Products,
+    products as products,
+    products_size as products_size,
+)

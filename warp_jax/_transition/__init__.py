@@ -11,3 +11,4 @@ from .modal import (
     SpectralTransition as SpectralTransition,
 )
 from .subspace import SubspaceTransition as SubspaceTransition
+from .sum import SumTransition as SumTransition

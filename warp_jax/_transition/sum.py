@@ -1,0 +1,58 @@
+"""A = a I, B = I."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .._types import Scalar, Weights
+from .base import AbstractTransition, check_sizes
+
+
+class SumTransition(AbstractTransition):
+    """The sum of all drives, `theta_t = keep * theta_{t-1} + dx_t`: what statistics need.
+
+    With `keep` below one the past is forgotten, by half in `log(2) / (1 - keep)` steps.
+    """
+
+    keep: float | Scalar
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, size: int, keep: float | Scalar = 1.0):
+        """**Arguments:**
+
+        - `size`: of the state and of the drive.
+        - `keep`: how much of the past a step keeps, in (0, 1]. A number stays what it is;
+            an array of shape () is trained.
+        """
+        self.state_size, self.input_size = check_sizes("SumTransition", size, size)
+        if not eqx.is_array(keep) and not 0 < keep <= 1:
+            raise ValueError(
+                f"`SumTransition(size, keep)` needs 0 < keep <= 1; got keep={keep!r}."
+            )
+        self.keep = keep
+
+    def apply(self, theta: Weights) -> Weights:
+        return self.gain() * theta
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        return dx
+
+    def gain(self) -> Scalar:
+        return jnp.asarray(self.keep, float)
+
+    def compose(self, later: Array, earlier: Array) -> Array:
+        return later * earlier
+
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        return gain * theta
+
+    @property
+    def compose_work(self) -> int:
+        return 1
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return self.gain() * jnp.eye(self.state_size)
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return jnp.eye(self.state_size)
