@@ -10,13 +10,11 @@ from .made import assemble, cached, integrate, Sizes
 
 
 STEP = 0.02
-LENGTHS = {"quick": 200, "paper": 1000}
+LENGTHS = {"quick": 100, "paper": 1000}
 SIGMA, BETA = 10.0, 8 / 3
 RHO, OUTSIDE = (28.0, 28.0), (30.0, 36.0)
 # Time that a random start is given to reach the attractor.
 SETTLE = 20.0
-# Nearby trajectories part as exp(0.9056 t) at rho = 28.
-LYAPUNOV = 0.9056
 SIZES = {"quick": Sizes(1024, 128, 256), "paper": Sizes(8192, 512, 1024)}
 
 

@@ -1,5 +1,7 @@
 """Mass-spring-dampers, `m x'' + c x' + k x = 0` (arXiv 2506.01153, MSD and MSD-Zero)."""
 
+import functools
+
 import numpy as np
 from jaxtyping import Float
 
@@ -7,7 +9,7 @@ from .dataset import Dataset, Split, unlabelled
 from .made import assemble, Sizes
 
 
-LENGTH = 256
+LENGTHS = {"quick": 64, "paper": 256}
 # Mass, stiffness and damping, uniform between these.
 RANGES = ((0.02, 0.04), (4.0, 16.0), (0.01, 0.2))
 OUTSIDE = ((0.01, 0.05), (2.0, 18.0), (0.01, 0.3))
@@ -17,26 +19,28 @@ SIZES = {"quick": Sizes(2048, 256, 512), "paper": Sizes(20_480, 1024, 4096)}
 ZERO_SIZES = {"quick": Sizes(2048, 256, 512), "paper": Sizes(8192, 1024, 2048)}
 
 
-def make_msd(sizes: Sizes = SIZES["quick"]) -> Dataset:
-    """Returns trajectories of position and velocity, `(example, 256, 2)`, at times evenly
-    over [0, 1], from (1, 0).
+def make_msd(sizes: Sizes = SIZES["quick"], length: int = LENGTHS["quick"]) -> Dataset:
+    """Returns trajectories of position and velocity, `(example, length, 2)`, at times
+    evenly over [0, 1], from (1, 0).
 
     The test set is out of distribution: each of mass, stiffness and damping has a range
     about one and a half times as wide. The velocity is divided by 20.
     """
-    return assemble("msd", sizes, lambda *part: _part(*part, spread=0.0), SCALE)
+    return assemble("msd", sizes, functools.partial(_part, length, 0.0), SCALE)
 
 
-def make_msd_zero(sizes: Sizes = ZERO_SIZES["quick"]) -> Dataset:
+def make_msd_zero(
+    sizes: Sizes = ZERO_SIZES["quick"], length: int = LENGTHS["quick"]
+) -> Dataset:
     """Returns what `make_msd` does, but from starts uniform within (1, 0) ± 0.5."""
-    return assemble("msd_zero", sizes, lambda *part: _part(*part, spread=0.5), SCALE)
+    return assemble("msd_zero", sizes, functools.partial(_part, length, 0.5), SCALE)
 
 
-def _part(random, count: int, outside: bool, spread: float) -> Split:
+def _part(length: int, spread: float, random, count: int, outside: bool) -> Split:
     low, high = np.transpose(OUTSIDE if outside else RANGES)
     constants = random.uniform(low, high, (count, 3))
     starts = np.array([1.0, 0.0]) + random.uniform(-spread, spread, (count, 2))
-    return unlabelled(solve(constants, starts, np.linspace(0, 1, LENGTH)) / SCALE)
+    return unlabelled(solve(constants, starts, np.linspace(0, 1, length)) / SCALE)
 
 
 def solve(

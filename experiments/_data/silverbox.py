@@ -20,7 +20,7 @@ ARROW, MULTISINE = slice(100, 40_575), slice(40_650, 127_400)
 # Samples of a sequence that only initialise a model.
 CONTEXT = 50
 LENGTH, STRIDE = 250, 100
-PIECES = 8
+PIECES = 32
 MILLI = 1000
 
 
@@ -30,7 +30,7 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
     when that sample's output is predicted. `scale` is in millivolts.
 
     Of the multisine the first three quarters are for training, as windows of 250 samples,
-    one every 100; the rest, in 8 pieces, is for validation. The test set is the arrow, one
+    one every 100; the rest, in 32 pieces, is for validation. The test set is the arrow, one
     sequence whose amplitude grows beyond that of the training. `in_range` is the arrow
     until the output first does so.
 

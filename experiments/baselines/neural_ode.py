@@ -15,12 +15,16 @@ from .gru import GRU
 from .recurrent import Recurrent
 
 
+# Bounded slopes: a forecast cannot run out of the finite numbers.
+LIMIT = 5.0
+
+
 class NeuralODEDecoder(wj.AbstractDecoder):
     r"""Carries the latest observation on to the time asked for:
 
-    $dy/ds = \text{time scale} \cdot g(y, u, h)$ from $y(t) = y_t$, with a network $g$,
-    inputs $u$ that are given beside the outputs, and a context $h$ that holds still in
-    between. Each reading is one step of `solver`.
+    $dy/ds = 5 \cdot \text{rate} \cdot \tanh(g(y, u, h) / 5)$ from $y(t) = y_t$, with a
+    network $g$, inputs $u$ that are given beside the outputs, and a context $h$ that holds
+    still in between. Each reading is one step of `solver`.
     """
 
     network: eqx.nn.MLP
@@ -65,7 +69,8 @@ class NeuralODEDecoder(wj.AbstractDecoder):
         rest = jnp.concatenate([state.x[self.out_size :], state.theta])
 
         def field(t, y, args):
-            return ahead * self.network(jnp.concatenate([y, rest]))
+            slope = self.network(jnp.concatenate([y, rest]))
+            return ahead * LIMIT * jnp.tanh(slope / LIMIT)
 
         start, stop = jnp.zeros(()), jnp.ones(())
         term = diffrax.ODETerm(field)
