@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -127,12 +128,12 @@ class AbstractForecast(eqx.Module):
     """What is asked of forecasts of a system, in and out of the range of the training."""
 
     @abc.abstractmethod
-    def loss(self, model, batch, key):
+    def loss(self, model: Any, batch: Any, key: Any) -> Any:
         """Returns the training loss, as for `warp_jax.fit`."""
 
     @abc.abstractmethod
-    def predict(self, model, *arrays):
-        """Returns predictions of all steps but the first, `(time - 1, out)`."""
+    def predict(self, model: Any, xs: Any, *arrays: Any) -> Any:
+        """Returns predictions of `xs[1:]`, `(time - 1, out)`."""
 
     @abc.abstractmethod
     def evaluate(self, model, split: Split) -> dict[str, float]:
@@ -160,21 +161,22 @@ class Forecast(AbstractForecast):
     """What follows a context, step by step, by squared error. The forecast that is scored
     is made from the context alone.
 
+    Training is by the next step alone, from true observations and in parallel over time;
+    validation and test are free runs.
+
     - `context`: how many steps are given.
     - `scale`: what a difference of one means in each predicted channel, in the units of the
         metrics; by default one.
     - `known`: how many channels, the last ones, are inputs whose future is known.
     - `step`: time between observations; by default times are evenly over [0, 1].
-    - `forcing`: as for `warp_jax.unroll`, in training.
     """
 
     context: int = eqx.field(static=True)
     scale: tuple[float, ...] | None = eqx.field(static=True, default=None)
     known: int = eqx.field(static=True, default=0)
     step: float | None = eqx.field(static=True, default=None)
-    forcing: float = eqx.field(static=True, default=0.25)
 
-    def predict(self, model, xs):
+    def predict(self, model, xs, *arrays):
         """Returns predictions of `xs[1:]`: of the next step while the context lasts, and of
         a free run after it.
         """
@@ -189,8 +191,8 @@ class Forecast(AbstractForecast):
 
     def loss(self, model, batch, key):
         ts = self._times(batch.xs[0])
-        predicted = _unrolled(model, batch.xs, self.forcing, key, ts, self.known)
-        return wj.mse(predicted, self._target(batch.xs))
+        ahead = jax.vmap(lambda xs: model(xs[:-1], ts[:-1], ts[1:]))
+        return wj.mse(ahead(batch.xs), self._target(batch.xs))
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
         predicted = _mapped(self.predict, model, split.xs)
@@ -226,8 +228,11 @@ class RepeatCopy(AbstractForecast):
     and none of their own predictions; the length of the piece, `context`, is the data's.
     """
 
-    def predict(self, model, xs, context):
-        """Returns predictions of `xs[1:]` from the first `context` steps."""
+    def predict(self, model, xs, *arrays):
+        """Returns predictions of `xs[1:]` from the first steps, as many as the array given
+        says.
+        """
+        (context,) = arrays
         ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
         fed = jnp.where((jnp.arange(len(xs)) < context)[:, None], xs, 0)
         return model(fed[:-1], ts[:-1], ts[1:])
@@ -265,14 +270,12 @@ def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, f
     }
 
 
-def _unrolled(model, xs, forcing: float, key, ts=None, known: int = 0):
+def _unrolled(model, xs, forcing: float, key):
     """Returns predictions of `xs[:, 1:]`, fed with the truth with chance `forcing`."""
     keys = jax.random.split(key, len(xs))
-
-    def one(x, key):
-        return wj.unroll(model, x, ts, forcing, key, known=known)
-
-    return jax.vmap(one)(xs, keys)
+    return jax.vmap(lambda x, key: wj.unroll(model, x, forcing=forcing, key=key))(
+        xs, keys
+    )
 
 
 @eqx.filter_jit

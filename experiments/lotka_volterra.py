@@ -14,7 +14,7 @@ from ._tasks import RepeatCopy
 from .baselines import Model
 
 
-STEPS = {"quick": 300, "paper": 20_000}
+STEPS = {"quick": 150, "paper": 20_000}
 BATCH = {"quick": 16, "paper": 1024}
 # Rests last 50 steps of 256, and pieces have spikes of a few steps.
 CYCLES = 20.0

@@ -17,7 +17,7 @@ from .baselines import Model
 
 # As many as 100 of 256 steps.
 CONTEXT = {"quick": 25, "paper": 100}
-STEPS = {"quick": 600, "paper": 20_000}
+STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 1024}
 
 

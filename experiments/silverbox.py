@@ -15,7 +15,7 @@ from .baselines import Model
 
 
 STEP = 1 / LENGTH
-STEPS = {"quick": 300, "paper": 20_000}
+STEPS = {"quick": 150, "paper": 20_000}
 BATCH = {"quick": 16, "paper": 64}
 
 

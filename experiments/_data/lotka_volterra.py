@@ -15,7 +15,7 @@ SHORTEST, LONGEST = 32, 63
 # a, b, c and d of x' = a x - b x y, y' = c x y - d y, uniform between these.
 RANGES = ((20.0, 50.0), (80.0, 120.0), (80.0, 120.0), (20.0, 50.0))
 OUTSIDE = ((10.0, 60.0), (70.0, 130.0), (70.0, 130.0), (10.0, 60.0))
-SIZES = {"quick": Sizes(1024, 256, 256), "paper": Sizes(15_000, 1024, 3000)}
+SIZES = {"quick": Sizes(1024, 128, 256), "paper": Sizes(15_000, 1024, 3000)}
 
 
 def make_lotka_volterra(

@@ -15,8 +15,8 @@ RANGES = ((0.02, 0.04), (4.0, 16.0), (0.01, 0.2))
 OUTSIDE = ((0.01, 0.05), (2.0, 18.0), (0.01, 0.3))
 # Of the position and of the velocity, which reaches 28.
 SCALE = np.array([1.0, 20.0])
-SIZES = {"quick": Sizes(2048, 256, 512), "paper": Sizes(20_480, 1024, 4096)}
-ZERO_SIZES = {"quick": Sizes(2048, 256, 512), "paper": Sizes(8192, 1024, 2048)}
+SIZES = {"quick": Sizes(2048, 128, 256), "paper": Sizes(20_480, 1024, 4096)}
+ZERO_SIZES = {"quick": Sizes(2048, 128, 256), "paper": Sizes(8192, 1024, 2048)}
 
 
 def make_msd(sizes: Sizes = SIZES["quick"], length: int = LENGTHS["quick"]) -> Dataset:

@@ -41,7 +41,7 @@ class NeuralODEDecoder(wj.AbstractDecoder):
         width: int,
         *,
         rate: float = 1.0,
-        solver: diffrax.AbstractSolver = diffrax.Tsit5(),
+        solver: diffrax.AbstractSolver = diffrax.Heun(),
         key: Any,
     ):
         """**Arguments:**
