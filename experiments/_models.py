@@ -178,7 +178,7 @@ def rivals(
         "GRU": lambda size, key: headed(GRU(inputs, size, key=key), key),
         "LSTM": lambda size, key: headed(LSTM(inputs, size, key=key), key),
         "Transformer": lambda size, key: headed(
-            Transformer(inputs, 4 * size, window=length, key=key), key
+            Transformer(inputs, 2 * size, heads=2, window=length, key=key), key
         ),
         "LRU": lambda size, key: headed(LRU(inputs, size, key=key), key),
         "neural ODE": lambda size, key: neural_ode(
