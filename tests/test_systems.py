@@ -42,7 +42,14 @@ EXPERIMENTS = {
 }
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
+# These have the models and the task of msd, with more channels.
+SLOW = ("lorenz", "cheetah")
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e in SLOW)) for e in EXPERIMENTS],
+)
 def test_nothing_after_the_context_changes_a_forecast(experiment):
     make, channels, task = EXPERIMENTS[experiment]
     data = toy(channels)
@@ -100,6 +107,7 @@ class Repeats(wj.AbstractModel):
 
 def test_the_metrics_are_what_their_names_say():
     data = toy(2)
+    assert data.in_range is not None
     found = Forecast(CONTEXT, scale=(1.0, 20.0)).test(data)(Repeats())
     for name, xs in (("", data.test.xs), ("in_range_", data.in_range.xs)):
         xs = xs.astype(np.float64) * [1, 20]
@@ -123,6 +131,7 @@ def test_the_metrics_are_what_their_names_say():
     np.testing.assert_allclose(copied["paper_mse"], errors.mean() / 2, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_models_of_sine_are_of_a_size():
     sizes = {name: count(model) for name, model in sine.quick(jr.key(0)).items()}
     for name in ("LSTM", "Transformer", "neural ODE"):
@@ -132,10 +141,8 @@ def test_models_of_sine_are_of_a_size():
 def test_an_experiment_runs_and_resumes(tmp_path):
     folder = tmp_path / "run"
     with jax.numpy_rank_promotion("allow"):
-        main(
-            ["msd", "--steps", "1", "--learning-rates", "1e-3", "3e-3"]
-            + ["--models", "GRU", "--out", str(folder)]
-        )
+        options = "--steps 1 --learning-rates 1e-3 3e-3 --models GRU".split()
+        main(["msd", *options, "--out", str(folder)])
         before = (folder / "summary.json").read_text()
         main(["msd", "--resume", str(folder)])
     assert (folder / "summary.json").read_text() == before
