@@ -11,7 +11,7 @@ from .baselines import Model
 
 
 CONTEXT = 32
-STEPS = {"quick": 300, "paper": 20_000}
+STEPS = {"quick": 200, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 128}
 
 
