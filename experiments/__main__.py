@@ -4,12 +4,30 @@ import sys
 
 import tyro
 
-from . import classification, digits, sine, speed, spirals
+from . import (
+    cheetah,
+    classification,
+    digits,
+    lorenz,
+    lotka_volterra,
+    msd,
+    msd_zero,
+    silverbox,
+    sine,
+    speed,
+    spirals,
+)
 
 
 EXPERIMENTS = {
+    "cheetah": cheetah.run,
     "classification": classification.run,
     "digits": digits.run,
+    "lorenz": lorenz.run,
+    "lotka_volterra": lotka_volterra.run,
+    "msd": msd.run,
+    "msd_zero": msd_zero.run,
+    "silverbox": silverbox.run,
     "sine": sine.run,
     "speed": speed.run,
     "spirals": spirals.run,

@@ -51,6 +51,26 @@ class Config:
         }
 
 
+@dataclasses.dataclass(frozen=True)
+class Rated(Config):
+    """What an experiment that tries several learning rates can be asked for."""
+
+    learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (
+        1e-3,
+        3e-3,
+    )
+    """Each is tried with each model; validation data chooses."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        rates = self.learning_rates
+        if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
+            raise ValueError(
+                "`--learning-rates` needs one or more, different and above 0; got "
+                f"{' '.join(map(str, rates)) or 'none'}."
+            )
+
+
 def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     """Returns the options that hold and the folder of the run. Those of a run to resume
     keep the `resume` they were asked with, so they resolve to themselves.

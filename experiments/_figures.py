@@ -96,3 +96,17 @@ def overlay(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> Figure:
         ax.plot(prediction, "--", color="tab:blue", linewidth=1)
         ax.set_title(name, fontsize=7)
     return figure
+
+
+def planes(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> Figure:
+    """Draws the first two channels against each other, of a sequence `(time, channels)` and
+    of each prediction of it in a panel of its own.
+    """
+    columns = 3
+    rows = max(1, -(-len(predictions) // columns))
+    figure, grid = axes(rows, columns)
+    for ax, (name, prediction) in zip(grid.flat, predictions.items()):
+        ax.plot(*truth.T[:2], color="black", linewidth=1)
+        ax.plot(*prediction.T[:2], "--", color="tab:blue", linewidth=1)
+        ax.set_title(name, fontsize=7)
+    return figure

@@ -1,6 +1,8 @@
 """model, batch -> loss or metrics: what is asked of a model, whichever it is."""
 
+import abc
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -9,7 +11,7 @@ import numpy as np
 
 import warp_jax as wj
 
-from ._data import Split
+from ._data import Dataset, Split
 from ._run import batched
 
 
@@ -129,6 +131,136 @@ class Reconstruction(eqx.Module):
 
     def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
         return lambda model: self.evaluate(model, split)["forecast_mse"]
+
+
+class AbstractForecast(eqx.Module):
+    """What is asked of forecasts of a system, in and out of the range of the training."""
+
+    @abc.abstractmethod
+    def loss(self, model: Any, batch: Any, key: Any) -> Any:
+        """Returns the training loss, as for `warp_jax.fit`."""
+
+    @abc.abstractmethod
+    def predict(self, model: Any, xs: Any, *arrays: Any) -> Any:
+        """Returns predictions of `xs[1:]`, `(time - 1, out)`."""
+
+    @abc.abstractmethod
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        """Returns the metrics, `forecast_mse` among them."""
+
+    def test(self, data: Dataset) -> Callable[[wj.AbstractModel], dict[str, float]]:
+        """Returns what gives the metrics of the test set, and those of the one in range
+        under names of their own.
+        """
+
+        def metrics(model: wj.AbstractModel) -> dict[str, float]:
+            found = self.evaluate(model, data.test)
+            if data.in_range is not None:
+                inside = self.evaluate(model, data.in_range)
+                found |= {f"in_range_{name}": value for name, value in inside.items()}
+            return found
+
+        return metrics
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)["forecast_mse"]
+
+
+class Forecast(AbstractForecast):
+    """What follows a context, step by step, by squared error. The forecast that is scored
+    is made from the context alone.
+
+    Training is by the next step alone, from true observations and in parallel over time;
+    validation and test are free runs.
+
+    - `context`: how many steps are given.
+    - `scale`: what a difference of one means in each predicted channel, in the units of the
+        metrics; by default one.
+    - `known`: how many channels, the last ones, are inputs whose future is known.
+    - `step`: time between observations; by default times are evenly over [0, 1].
+    """
+
+    context: int = eqx.field(static=True)
+    scale: tuple[float, ...] | None = eqx.field(static=True, default=None)
+    known: int = eqx.field(static=True, default=0)
+    step: float | None = eqx.field(static=True, default=None)
+
+    def predict(self, model, xs, *arrays):
+        """Returns predictions of `xs[1:]`: of the next step while the context lasts, and of
+        a free run after it.
+        """
+        ts, given = self._times(xs), xs[: self.context]
+        future = xs[self.context :, xs.shape[1] - self.known :]
+        ahead = wj.forecast(model, given, len(future), ts, known=future)
+        if self.context == 1:
+            return ahead
+        queries = ts[1 : self.context]
+        within = model(given[:-1], ts[: self.context - 1], queries)
+        return jnp.concatenate([within, ahead])
+
+    def loss(self, model, batch, key):
+        ts = self._times(batch.xs[0])
+        ahead = jax.vmap(lambda xs: model(xs[:-1], ts[:-1], ts[1:]))
+        return wj.mse(ahead(batch.xs), self._target(batch.xs))
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = _mapped(self.predict, model, split.xs)
+        errors = (predicted - self._target(split.xs)) ** 2
+        if self.scale is not None:
+            errors = errors * np.square(self.scale)
+        by_trajectory = np.mean(errors[:, self.context - 1 :], axis=(1, 2))
+        return {
+            "forecast_mse": float(np.mean(by_trajectory)),
+            "forecast_mse_median": float(np.median(by_trajectory)),
+            "paper_mse": float(np.mean(errors) / 2),
+        }
+
+    def _times(self, xs):
+        if self.step is None:
+            return jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
+        return self.step * jnp.arange(len(xs), dtype=xs.dtype)
+
+    def _target(self, xs):
+        return xs[:, 1:, : xs.shape[-1] - self.known]
+
+
+class Simulation(Forecast):
+    """A forecast of a driven system, scored as its benchmarks do."""
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        metrics = super().evaluate(model, split)
+        return metrics | {"forecast_rmse": metrics["forecast_mse"] ** 0.5}
+
+
+class RepeatCopy(AbstractForecast):
+    """What follows a piece that is then repeated. Models are fed the piece and then zeros,
+    and none of their own predictions; the length of the piece, `context`, is the data's.
+    """
+
+    def predict(self, model, xs, *arrays):
+        """Returns predictions of `xs[1:]` from the first steps, as many as the array given
+        says.
+        """
+        (context,) = arrays
+        ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
+        fed = jnp.where((jnp.arange(len(xs)) < context)[:, None], xs, 0)
+        return model(fed[:-1], ts[:-1], ts[1:])
+
+    def loss(self, model, batch, key):
+        predict = jax.vmap(self.predict, (None, 0, 0))
+        return wj.mse(predict(model, batch.xs, batch.context), batch.xs[:, 1:])
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = _mapped(self.predict, model, split.xs, split.context)
+        errors = np.mean((predicted - split.xs[:, 1:]) ** 2, axis=-1)
+        assert split.context is not None
+        ahead = np.arange(1, 1 + errors.shape[1]) >= split.context[:, None]
+        by_trajectory = np.sum(errors * ahead, axis=1) / np.sum(ahead, axis=1)
+        return {
+            "forecast_mse": float(np.mean(by_trajectory)),
+            "forecast_mse_median": float(np.median(by_trajectory)),
+            "paper_mse": float(np.mean(errors) / 2),
+        }
 
 
 def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, float]:

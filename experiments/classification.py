@@ -11,7 +11,7 @@ import jax.random as jr
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Config, Flag, resolve
+from ._config import Flag, Rated, resolve
 from ._data import data_folder, Dataset, load_digits, load_uea
 from ._run import Run, Trial
 from ._tasks import PooledClassification
@@ -29,7 +29,7 @@ STEPS = {"quick": 1000, "paper": 10_000}
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(Config):
+class Options(Rated):
     """What `classification` can be asked for."""
 
     dataset: str = "digits"
@@ -41,15 +41,6 @@ class Options(Config):
         1e-2,
     )
     """Each is tried with each model; validation data chooses."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        rates = self.learning_rates
-        if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
-            raise ValueError(
-                "`--learning-rates` needs one or more, different and above 0; got "
-                f"{' '.join(map(str, rates)) or 'none'}."
-            )
 
 
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, wj.WARP]:

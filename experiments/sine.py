@@ -1,5 +1,7 @@
 """sine: one period of a sine from its first value, by the number of training waves."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.nn as jnn
@@ -12,9 +14,10 @@ from . import _figures as figures
 from ._config import Config
 from ._data import make_sine
 from ._data.sine import SIZES
-from ._run import Run, Trial
+from ._models import sized
+from ._run import count, Run, Trial
 from ._tasks import Reconstruction
-from .baselines import GRU, LRU, Model, recurrent
+from .baselines import GRU, LRU, LSTM, Model, neural_ode, recurrent, Transformer
 
 
 LENGTH = 16
@@ -29,7 +32,7 @@ RATE = 3e-3
 
 def quick(key: jax.Array) -> dict[str, Model]:
     """Models of about 6 000 parameters each."""
-    keys = jr.split(key, 7)
+    keys = jr.split(key, 12)
     network = eqx.nn.MLP(1, 1, 16, 2, jnn.silu, key=keys[0])
     decoder = wj.NetworkDecoder(network)
     size = decoder.state_size
@@ -42,10 +45,25 @@ def quick(key: jax.Array) -> dict[str, Model]:
             1, size, 1, width=8, theta=decoder.flatten(network), key=keys[2]
         ),
     )
+
+    def lstm(size):
+        return recurrent(LSTM(1, size, key=keys[7]), 1, 32, key=keys[8])
+
+    def transformer(size):
+        cell = Transformer(1, 2 * size, heads=2, window=LENGTH, key=keys[9])
+        return recurrent(cell, 1, 32, key=keys[10])
+
+    def ode(size):
+        return neural_ode(1, size, 1, 32, rate=2 * math.pi, key=keys[11])
+
+    parameters = count(warp)
     return {
         "WARP": warp,
         "GRU": recurrent(GRU(1, 36, key=keys[3]), 1, 32, key=keys[5]),
         "LRU": recurrent(LRU(1, 24, key=keys[4]), 1, 100, key=keys[6]),
+        "LSTM": sized(lstm, parameters),
+        "Transformer": sized(transformer, parameters),
+        "neural ODE": sized(ode, parameters),
     }
 
 

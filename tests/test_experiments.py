@@ -6,19 +6,12 @@ import signal
 import subprocess
 import sys
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 import pytest
 
-import warp_jax as wj
 from experiments.__main__ import main
 from experiments._data import load_digits, make_sine, make_spirals
-from experiments.baselines import GRU, HeadDecoder, LRU, Recurrent
-
-from .helpers import assert_close, perturbed
 
 
 ROOT = __file__.rsplit("/", 2)[0]
@@ -127,58 +120,6 @@ def test_a_killed_run_ends_as_if_it_had_not_been(tmp_path):
     assert kills
     subprocess.run([*command, "--resume", killed], cwd=ROOT, check=True)
     assert read(killed) == read(whole)
-
-
-def test_the_lru_is_its_formula(precision):
-    cell = perturbed(LRU(2, 3, key=jr.key(0)), 1, 0.1)
-    xs = jr.normal(jr.key(2), (9, 2))
-    hidden = np.zeros(3, complex)
-    decay = np.exp(-np.exp(np.asarray(cell.log_decay, np.float64)))
-    turn = np.exp(1j * np.exp(np.asarray(cell.log_phase, np.float64)))
-    matrix = np.asarray(cell.B_real) + 1j * np.asarray(cell.B_imag)
-    got = cell.init()
-    for x in xs:
-        hidden = decay * turn * hidden + np.sqrt(1 - decay**2) * (
-            matrix @ np.asarray(x)
-        )
-        got = cell(got, x)
-    assert_close(got, np.concatenate([np.real(hidden), np.imag(hidden)]))
-    assert_close(cell.eigenvalues(), decay * turn)
-
-
-def test_the_gru_is_its_formula(precision):
-    cell = GRU(2, 3, key=jr.key(0))
-    x, h = jr.normal(jr.key(1), (2,)), jr.normal(jr.key(2), (3,))
-    w = {
-        k: np.asarray(v, np.float64)
-        for k, v in vars(cell.cell).items()
-        if eqx.is_array(v)
-    }
-    i = w["weight_ih"] @ np.asarray(x) + w["bias"]
-    f = w["weight_hh"] @ np.asarray(h)
-    reset, update = 1 / (1 + np.exp(-(i + f)[:6].reshape(2, 3)))
-    new = np.tanh(i[6:] + reset * (f[6:] + w["bias_n"]))
-    assert_close(cell(h, x), new + update * (np.asarray(h) - new))
-
-
-@pytest.mark.parametrize("make", (GRU, LRU))
-def test_baselines_stream_skip_padding_and_forecast_causally(make, precision):
-    cell = make(2, 4, key=jr.key(0))
-    head = HeadDecoder(cell.hidden_size, 1, 2, 5, key=jr.key(1))
-    model = Recurrent(cell, head, wj.TimeCoordinate())
-    xs, ts = jr.normal(jr.key(2), (7, 2)), jnp.linspace(0, 1, 7)
-    outputs = model(xs, ts)
-    state = model.init(xs[0], ts[0])
-    for step in range(1, 7):
-        state = model.step(state, xs[step], ts[step])
-        assert_close(model.read(state, ts[step]), outputs[step])
-    mask = jnp.array([1, 1, 0, 1, 1, 0, 0], bool)
-    kept = model.final(xs[mask], ts[mask])
-    assert_close(model.final(xs, ts, mask=mask), kept)
-    slopes = jax.jacobian(lambda xs: model(xs, ts))(xs)
-    later = np.triu(np.abs(np.asarray(slopes)).sum((1, 3)), 1)
-    assert np.all(later == 0)
-    assert wj.forecast(model, xs, 3).shape == (3, 2)
 
 
 def test_data_is_what_it_says_it_is():

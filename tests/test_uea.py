@@ -176,7 +176,7 @@ def arrays(**changes):
 def test_an_archive_of_arrays_does_as_well(tmp_path):
     np.savez(tmp_path / "Toy.npz", allow_pickle=True, **arrays())
     data = load_uea("Toy", tmp_path)
-    assert [len(part.xs) for part in data[1:]] == [6, 2, 2]
+    assert [len(part.xs) for part in data.parts] == [6, 2, 2]
     assert data.train.mask is None and data.test.labels.tolist() == [0, 1]
 
 
@@ -322,7 +322,7 @@ def test_real_sets_are_what_the_archive_says(name, counts, length, channels, cla
     assert (train, len(data.test.xs)) == counts
     assert data.train.xs.shape[1:] == (length, channels) and data.classes == classes
     assert 0.19 < len(data.validation.xs) / train < 0.26
-    for part in data[1:]:
+    for part in data.parts:
         assert np.all(np.isfinite(part.xs)) and set(part.labels) == set(range(classes))
     unequal = data.train.mask is not None
     assert unequal == (name == "JapaneseVowels")

@@ -1,11 +1,16 @@
 """name -> arrays: one file for each data set, behind one `Dataset`."""
 
+from .cheetah import load_cheetah as load_cheetah
 from .dataset import (
     data_folder as data_folder,
     Dataset as Dataset,
     Split as Split,
 )
 from .digits import load_digits as load_digits
+from .lorenz import make_lorenz as make_lorenz
+from .lotka_volterra import make_lotka_volterra as make_lotka_volterra
+from .msd import make_msd as make_msd, make_msd_zero as make_msd_zero
+from .silverbox import load_silverbox as load_silverbox
 from .sine import make_sine as make_sine
 from .spirals import make_spirals as make_spirals
 from .uea import load_uea as load_uea

@@ -15,16 +15,19 @@ class Split(NamedTuple):
     - `xs`: sequences, of shape `(examples, time, input)`.
     - `labels`: a class for each, `(examples,)`; all zero where there are none.
     - `mask`: `(examples, time)`, False where a sequence is padded; `None` where none is.
+    - `context`: how many steps of each are given to a model that forecasts the rest,
+        `(examples,)`; `None` where that is not for the data to say.
     """
 
     xs: Float[np.ndarray, "n t d"]
     labels: Integer[np.ndarray, " n"]
     mask: Bool[np.ndarray, "n t"] | None = None
+    context: Integer[np.ndarray, " n"] | None = None
 
     def take(self, which: slice | Integer[np.ndarray, " m"]) -> "Split":
         """Returns the examples of these indices."""
-        mask = None if self.mask is None else self.mask[which]
-        return Split(self.xs[which], self.labels[which], mask)
+        mask, context = (None if a is None else a[which] for a in self[2:])
+        return Split(self.xs[which], self.labels[which], mask, context)
 
     def head(self, count: int) -> "Split":
         """Returns the first `count` examples."""
@@ -35,25 +38,41 @@ class Dataset(NamedTuple):
     """- `train`: what models are fitted to.
     - `validation`: what chooses among them.
     - `test`: read once for each model, after all choices.
+    - `in_range`: where `test` lies outside the range that `train` was drawn from, a test
+        set from within it.
+    - `scale`: what a difference of one means in each channel, `(input,)`, in the units
+        before normalisation; `None` where nothing was normalised.
     """
 
     name: str
     train: Split
     validation: Split
     test: Split
+    in_range: Split | None = None
+    scale: Float[np.ndarray, " d"] | None = None
+
+    @property
+    def parts(self) -> tuple[Split, Split, Split]:
+        """The parts that every data set has."""
+        return self.train, self.validation, self.test
 
     @property
     def classes(self) -> int:
         """How many classes the labels count from zero."""
-        return 1 + max(int(part.labels.max()) for part in self[1:])
+        return 1 + max(int(part.labels.max()) for part in self.parts)
+
+
+def unlabelled(xs: Float[np.ndarray, "n t d"], context=None) -> Split:
+    """Returns sequences without classes, in single precision."""
+    return Split(xs.astype(np.float32), np.zeros(len(xs), np.int32), None, context)
 
 
 def split_at(name: str, split: Split, train: int, validation: int) -> Dataset:
     """Cuts examples in three: the first `train`, the next `validation`, and the rest."""
 
     stop = train + validation
-    parts = slice(train), slice(train, stop), slice(stop, None)
-    return Dataset(name, *(split.take(part) for part in parts))
+    fitted, kept = split.take(slice(train)), split.take(slice(train, stop))
+    return Dataset(name, fitted, kept, split.take(slice(stop, None)))
 
 
 def data_folder(given: pathlib.Path | None) -> pathlib.Path:

@@ -216,11 +216,12 @@ def _standardised(data: Dataset) -> Dataset:
     valid = data.train.xs[data.train.mask].astype(np.float64)
     mean, std = valid.mean(0), valid.std(0)
     std = np.where(std > 1e-6 * np.maximum(1, np.abs(mean)), std, 1.0)
-    every = all(np.all(part.mask) for part in data[1:])
+    every = all(np.all(part.mask) for part in data.parts)
 
     def change(part: Split) -> Split:
         assert part.mask is not None
         xs = np.where(part.mask[..., None], (part.xs - mean) / std, 0)
         return Split(xs.astype(np.float32), part.labels, None if every else part.mask)
 
-    return Dataset(data.name, *(change(part) for part in data[1:]))
+    train, validation, test = map(change, data.parts)
+    return Dataset(data.name, train, validation, test)

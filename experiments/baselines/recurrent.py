@@ -9,25 +9,51 @@ import jax
 import jax.lax as lax
 import jax.nn as jnn
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float, PyTree
 
 import warp_jax as wj
 
 
 class AbstractCell(eqx.Module):
-    """One step of a recurrence with a fixed-size hidden vector."""
+    """One step of a recurrence with a carry of fixed size."""
 
     hidden_size: eqx.AbstractVar[int]
 
     @abc.abstractmethod
-    def init(self) -> Float[Array, " h"]:
-        """Returns the hidden vector before the first observation."""
+    def init(self) -> PyTree[Array]:
+        """Returns the carry before the first observation."""
 
     @abc.abstractmethod
-    def __call__(
-        self, hidden: Float[Array, " h"], x: Float[Array, " d"]
-    ) -> Float[Array, " h"]:
-        """Returns the hidden vector after the observation `x`, `(input,)`."""
+    def __call__(self, carry: PyTree[Array], x: Float[Array, " d"]) -> PyTree[Array]:
+        """Returns the carry after the observation `x`, `(input,)`."""
+
+    def hidden(self, carry: PyTree[Array]) -> Float[Array, " h"]:
+        """Returns what is read of a carry, `(hidden_size,)`; by default all of it."""
+        return carry
+
+    def roll(
+        self,
+        carry: PyTree[Array] | None,
+        xs: Float[Array, "t d"],
+        mask: Bool[Array, " t"],
+    ) -> tuple[Float[Array, "t h"], PyTree[Array]]:
+        """Returns what is read after every step, and the carry after the last one.
+
+        - `carry`: to go on from; `None` at the first observation.
+        - `mask`: `(time,)`; where False the step changes nothing.
+        """
+
+        def step(carry, inputs):
+            x, valid = inputs
+            after = jax.tree.map(
+                lambda new, old: jnp.where(valid, new, old), self(carry, x), carry
+            )
+            return after, self.hidden(after)
+
+        carry, hidden = lax.scan(
+            step, self.init() if carry is None else carry, (xs, mask)
+        )
+        return hidden, carry
 
 
 class HeadDecoder(wj.AbstractDecoder):
@@ -56,7 +82,9 @@ class HeadDecoder(wj.AbstractDecoder):
 
 
 class Recurrent(wj.AbstractModel):
-    """A cell with a decoder. The state's `theta` is the cell's hidden vector."""
+    """A cell with a decoder. The state's `theta` is what is read of the cell, and its
+    `hidden` the cell's carry.
+    """
 
     cell: AbstractCell
     decoder: wj.AbstractDecoder
@@ -66,37 +94,44 @@ class Recurrent(wj.AbstractModel):
         self, xs, ts=None, queries=None, mask=None, *, state=None, key=None
     ) -> Any:
         ts = _times(xs, ts)
-        states = self._states(xs, ts, mask, state)
+        states = self._roll(xs, ts, mask, state)[0]
         return jax.vmap(self.read)(states, ts if queries is None else queries)
 
     def final(self, xs, ts=None, *, mask=None, state=None, key=None) -> wj.State:
-        states = self._states(xs, _times(xs, ts), mask, state)
-        return jax.tree.map(lambda array: array[-1], states)
+        states, carry = self._roll(xs, _times(xs, ts), mask, state)
+        last = jax.tree.map(lambda array: array[-1], states)
+        return wj.State(last.theta, last.x, last.t, hidden=carry)
 
     def init(self, x, t=0.0, *, key=None) -> wj.State:
-        return wj.State(self.cell(self.cell.init(), x), x, jnp.asarray(t, x.dtype))
+        return self._after(self.cell(self.cell.init(), x), x, t)
 
     def step(self, state, x, t) -> wj.State:
-        return wj.State(self.cell(state.theta, x), x, jnp.asarray(t, x.dtype))
+        return self._after(self.cell(state.hidden, x), x, t)
 
     def read(self, state, time) -> Any:
         return self.decoder(state, self.coordinates(jnp.asarray(time, state.x.dtype)))
 
-    def _states(self, xs, ts, mask, state) -> wj.State:
-        """Returns the state after every step, with a leading axis of time."""
-        if state is None:
-            state = wj.State(self.cell.init(), xs[0], ts[0])
+    def _after(self, carry, x, t) -> wj.State:
+        theta = self.cell.hidden(carry)
+        return wj.State(theta, x, jnp.asarray(t, x.dtype), hidden=carry)
+
+    def _roll(self, xs, ts, mask, state) -> tuple[wj.State, PyTree[Array]]:
+        """Returns the state after every step, with a leading axis of time and without a
+        carry, and the last carry.
+        """
         mask = jnp.ones(len(xs), bool) if mask is None else mask
-
-        def step(state, inputs):
-            x, t, valid = inputs
-            after = self.step(state, x, t)
-            after = jax.tree.map(
-                lambda new, old: jnp.where(valid, new, old), after, state
+        carry = None if state is None else state.hidden
+        hidden, carry = self.cell.roll(carry, xs, mask)
+        # The latest valid observation; before any, the first or the one that went before.
+        before = (xs[0], ts[0]) if state is None else (state.x, state.t)
+        latest = lax.cummax(jnp.where(mask, jnp.arange(len(xs)), -1))
+        x, t = (
+            jnp.where(
+                (latest >= 0).reshape(-1, *[1] * old.ndim), new[latest], old[None]
             )
-            return after, after
-
-        return lax.scan(step, state, (xs, ts, mask))[1]
+            for new, old in zip((xs, ts), before)
+        )
+        return wj.State(hidden, x, t), carry
 
 
 def recurrent(

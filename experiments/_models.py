@@ -1,0 +1,191 @@
+"""number of parameters -> rivals of about that many: what forecasts of systems compare."""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+import warp_jax as wj
+
+from .baselines import (
+    GRU,
+    LRU,
+    LSTM,
+    Model,
+    neural_ode,
+    recurrent,
+    Transformer,
+)
+
+
+class Bounded(eqx.Module):
+    """`scale * limit * tanh(y / limit)`: changes of about `scale`, and none that lets a
+    forecast run out of the finite numbers.
+    """
+
+    scale: float = eqx.field(static=True)
+    limit: float = eqx.field(static=True, default=5.0)
+
+    def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
+        return self.scale * self.limit * jnp.tanh(y / self.limit)
+
+
+class Latest(eqx.Module):
+    """The first `size` channels of an observation: what is predicted if nothing changes."""
+
+    size: int = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, " d"]) -> Float[Array, " y"]:
+        return x[: self.size]
+
+
+def residual(decoder: wj.AbstractDecoder, scale: float) -> wj.SkipDecoder:
+    """Returns a decoder of the latest observation plus `scale` times what another one
+    reads: about the root mean square of a change from step to step.
+    """
+    change = wj.ActivatedDecoder(decoder, Bounded(scale))
+    return wj.SkipDecoder(change, Latest(decoder.out_size))
+
+
+def sized(make: Callable[[int], Model], parameters: int) -> Model:
+    """Returns `make(size)` with the size that gives the nearest number of parameters."""
+
+    def off(size: int) -> int:
+        arrays = jax.tree.leaves(eqx.filter_eval_shape(lambda: make(size)))
+        arrays = [a for a in arrays if isinstance(a, jax.ShapeDtypeStruct)]
+        floats = [a for a in arrays if jnp.issubdtype(a.dtype, jnp.inexact)]
+        return sum(math.prod(a.shape) for a in floats) - parameters
+
+    high = 1
+    while off(high) < 0:
+        high *= 2
+    low = max(1, high // 2)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if off(middle) < 0 else (low, middle)
+    return make(min((low, high), key=lambda size: abs(off(size))))
+
+
+class Still(wj.AbstractCoordinates):
+    """Zero at any time: for systems whose law does not change, and streams without end."""
+
+    out_size: int = eqx.field(static=True, default=1)
+
+    def __call__(self, time: Float[Array, ""]) -> Float[Array, " q"]:
+        return jnp.zeros(1, time.dtype)
+
+
+# State size, input size, length and key -> A and B.
+Transition = Callable[[int, int, int, Any], wj.AbstractTransition]
+
+
+def low_rank(
+    size: int,
+    inputs: int,
+    length: int,
+    key: Any,
+    *,
+    rank: int = 16,
+    cycles: float = 3.0,
+) -> wj.AbstractTransition:
+    """Identity plus low rank."""
+    return wj.LowRankTransition(
+        size, inputs, rank, length=length, cycles=cycles, key=key
+    )
+
+
+def subspace(
+    size: int,
+    inputs: int,
+    length: int,
+    key: Any,
+    *,
+    modes: int = 16,
+    cycles: float = 3.0,
+) -> wj.AbstractTransition:
+    """Damped oscillations in a subspace: stable, whatever is learnt and however long."""
+    mode_key, map_key = jr.split(key)
+    dynamics = wj.SpectralTransition(
+        2 * modes, inputs, length=length, cycles=cycles, key=mode_key
+    )
+    return wj.SubspaceTransition(size, dynamics, key=map_key)
+
+
+def warp(
+    inputs: int,
+    outputs: int,
+    *,
+    length: int,
+    scale: float,
+    width: int = 16,
+    depth: int = 2,
+    transition: Transition = low_rank,
+    coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP that sees the latest observation and predicts the change from it."""
+    network_key, transition_key, initial_key = jr.split(key, 3)
+    network = eqx.nn.MLP(1 + inputs, outputs, width, depth, jnn.silu, key=network_key)
+    decoder = wj.NetworkDecoder(network, observe=True)
+    size = decoder.state_size
+    return wj.WARP(
+        decoder=residual(decoder, scale),
+        transition=transition(size, inputs, length, transition_key),
+        initial=wj.Hypernetwork(
+            inputs, size, 1, width=8, theta=decoder.flatten(network), key=initial_key
+        ),
+        coordinates=coordinates,
+    )
+
+
+def rivals(
+    inputs: int,
+    outputs: int,
+    *,
+    length: int,
+    scale: float,
+    parameters: int,
+    coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
+    step: float | None = None,
+    key: Any,
+) -> dict[str, Model]:
+    """Returns the baselines, each of about `parameters`, that predict changes likewise.
+
+    - `step`: time between observations, for the neural ODE; by default `1 / (length - 1)`.
+    """
+    keys = jr.split(key, 5)
+    rate = scale / (1 / (length - 1) if step is None else step)
+
+    def headed(cell, key):
+        wrap = functools.partial(residual, scale=scale)
+        return recurrent(
+            cell,
+            outputs,
+            cell.hidden_size,
+            coordinates=coordinates,
+            wrap=wrap,
+            key=key,
+        )
+
+    makers = {
+        "GRU": lambda size, key: headed(GRU(inputs, size, key=key), key),
+        "LSTM": lambda size, key: headed(LSTM(inputs, size, key=key), key),
+        "Transformer": lambda size, key: headed(
+            Transformer(inputs, 2 * size, heads=2, window=length, key=key), key
+        ),
+        "LRU": lambda size, key: headed(LRU(inputs, size, key=key), key),
+        "neural ODE": lambda size, key: neural_ode(
+            inputs, size, outputs, 2 * size, rate=rate, key=key
+        ),
+    }
+    return {
+        name: sized(functools.partial(maker, key=key), parameters)
+        for (name, maker), key in zip(makers.items(), keys)
+    }

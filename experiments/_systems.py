@@ -1,0 +1,100 @@
+"""data, task, models -> a run: what the experiments on dynamical systems have in common."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import warp_jax as wj
+
+from . import _figures as figures
+from ._config import Rated
+from ._data import Dataset
+from ._models import rivals, warp
+from ._run import count, Run, Trial
+from ._tasks import AbstractForecast
+from .baselines import Model
+
+
+def change(data: Dataset, outputs: int | None = None) -> float:
+    """Returns the root mean square change from step to step of the training data."""
+    steps = np.diff(data.train.xs[..., :outputs], axis=1)
+    return float(np.sqrt(np.mean(steps**2)))
+
+
+def contenders(data: Dataset, key: jax.Array) -> dict[str, Model]:
+    """Returns a WARP and the baselines of about its size, for forecasts of all channels."""
+    warp_key, rival_key = jax.random.split(key)
+    _, length, channels = data.train.xs.shape
+    scale = change(data)
+    model = warp(channels, channels, length=length, scale=scale, key=warp_key)
+    return {
+        "WARP": model,
+        **rivals(
+            channels,
+            channels,
+            length=length,
+            scale=scale,
+            parameters=count(model),
+            key=rival_key,
+        ),
+    }
+
+
+def compare(
+    run: Run,
+    data: Dataset,
+    task: AbstractForecast,
+    models: dict[str, Model],
+    *,
+    steps: int,
+    batch: int,
+) -> dict[str, Model]:
+    """Trains and tests every model with the same batches, steps and learning rates, of
+    which validation data chooses; draws the learning curves, and returns the models.
+    """
+    config = run.config
+    assert isinstance(config, Rated)
+    trained = {}
+    for name, model in models.items():
+        if not run.wants(name):
+            continue
+        trials = [
+            Trial(
+                name=f"{name}, rate {rate:g}",
+                model=model,
+                loss=task.loss,
+                batches=wj.Batches(
+                    data.train,
+                    min(batch, len(data.train.xs)),
+                    key=run.key("batches"),
+                ),
+                steps=config.steps or steps,
+                state_size=model.decoder.state_size,
+                validate=task.validate(data.validation),
+                test=task.test(data),
+                learning_rate=rate,
+                weight_decay=0.0,
+            )
+            for rate in config.learning_rates
+        ]
+        trained[name] = run.choose(name, trials)
+    curves = figures.learning_curves(run.curves(), "validation forecast MSE")
+    run.figure("learning_curves", curves)
+    return trained
+
+
+def draw(
+    run: Run, task: AbstractForecast, trained: dict[str, Model], *arrays: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Draws the first channel of one test sequence and of every model's predictions of it,
+    and returns the predictions, `(time - 1, out)`.
+
+    - `arrays`: what `task.predict` takes of the sequence, beginning with its `xs`.
+    """
+    predictions = {
+        name: np.asarray(task.predict(model, *map(jnp.asarray, arrays)))
+        for name, model in trained.items()
+    }
+    first = {name: predicted[:, 0] for name, predicted in predictions.items()}
+    run.figure("trajectories", figures.overlay(arrays[0][1:, 0], first))
+    return predictions

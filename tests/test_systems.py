@@ -1,0 +1,151 @@
+"""The experiments on dynamical systems: their models, tasks and metrics."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import warp_jax as wj
+from experiments import cheetah, lorenz, lotka_volterra, msd, silverbox, sine
+from experiments.__main__ import main
+from experiments._data import Dataset
+from experiments._data.dataset import unlabelled
+from experiments._run import count
+from experiments._tasks import Forecast, RepeatCopy, Simulation
+
+from .helpers import assert_same, perturbed
+
+
+LENGTH, CONTEXT = 6, 3
+
+
+def toy(channels):
+    """Returns a data set of a few random sequences."""
+    random = np.random.default_rng(0)
+
+    def part(count):
+        context = np.full(count, CONTEXT, np.int32)
+        return unlabelled(random.normal(size=(count, LENGTH, channels)), context)
+
+    return Dataset("toy", part(4), part(2), part(3), part(2), np.ones(channels))
+
+
+# What makes the models, how many channels there are, and the task.
+EXPERIMENTS = {
+    "msd": (msd.models, 2, Forecast(CONTEXT)),
+    "lorenz": (lorenz.models, 3, Forecast(CONTEXT)),
+    "cheetah": (cheetah.models, 17, Forecast(CONTEXT)),
+    "lotka_volterra": (lotka_volterra.models, 2, RepeatCopy()),
+    "silverbox": (silverbox.models, 2, Simulation(CONTEXT, known=1, step=0.1)),
+}
+
+
+# These have the models and the task of msd, with more channels.
+SLOW = ("lorenz", "cheetah")
+
+
+@pytest.mark.parametrize(
+    "experiment",
+    [pytest.param(e, marks=[pytest.mark.slow] * (e in SLOW)) for e in EXPERIMENTS],
+)
+def test_nothing_after_the_context_changes_a_forecast(experiment):
+    make, channels, task = EXPERIMENTS[experiment]
+    data = toy(channels)
+    models = make(data, "quick", jr.key(0))
+    assert set(models) == {"WARP", "GRU", "LSTM", "LRU", "Transformer", "neural ODE"}
+    size = count(models["WARP"])
+    xs = jnp.asarray(data.test.xs[0])
+    rest = (jnp.asarray(CONTEXT),) if isinstance(task, RepeatCopy) else ()
+    predicted = channels - getattr(task, "known", 0)
+    later = xs.at[CONTEXT:, :predicted].set(9.0)
+    earlier = xs.at[CONTEXT - 1, 0].set(9.0)
+    for name, model in models.items():
+        assert abs(count(model) - size) < 0.15 * size, name
+        model = perturbed(model, 0, 0.1)
+        predict = eqx.filter_jit(task.predict)
+        forecast = predict(model, xs, *rest)
+        assert forecast.shape == (LENGTH - 1, predicted)
+        assert_same(predict(model, later, *rest), forecast)
+        moved = predict(model, earlier, *rest) != forecast
+        assert np.all(np.any(moved[CONTEXT - 1 :], axis=1)), name
+        assert not np.any(moved[: CONTEXT - 2])
+
+
+def test_a_simulation_knows_its_inputs_up_to_the_time():
+    make, channels, task = EXPERIMENTS["silverbox"]
+    data = toy(channels)
+    models = make(data, "quick", jr.key(0))
+    xs = jnp.asarray(data.test.xs[0])
+    predict = eqx.filter_jit(task.predict)
+    for name in ("WARP", "neural ODE"):
+        model = perturbed(models[name], 0, 0.1)
+        moved = predict(model, xs.at[4, 1].set(9.0)) != predict(model, xs)
+        # The input beside output 4 is that of time 5: prediction 4 is the first to have it.
+        np.testing.assert_array_equal(moved[:, 0], [False] * 4 + [True])
+
+
+class Repeats(wj.AbstractModel):
+    """Says that the next observation is the latest one."""
+
+    def __call__(self, xs, ts=None, queries=None, mask=None, *, state=None, key=None):
+        return xs
+
+    def final(self, xs, ts=None, *, mask=None, state=None, key=None):
+        return wj.State(jnp.zeros(0), xs[-1], jnp.zeros(()))
+
+    def init(self, x, t=0.0, *, key=None):
+        return wj.State(jnp.zeros(0), x, jnp.zeros(()))
+
+    def step(self, state, x, t):
+        return wj.State(state.theta, x, state.t)
+
+    def read(self, state, time):
+        return state.x
+
+
+def test_the_metrics_are_what_their_names_say():
+    data = toy(2)
+    assert data.in_range is not None
+    found = Forecast(CONTEXT, scale=(1.0, 20.0)).test(data)(Repeats())
+    for name, xs in (("", data.test.xs), ("in_range_", data.in_range.xs)):
+        xs = xs.astype(np.float64) * [1, 20]
+        held = np.concatenate(
+            [xs[:, : CONTEXT - 1], np.repeat(xs[:, [CONTEXT - 1]], 3, axis=1)], axis=1
+        )
+        errors = (held - xs[:, 1:]) ** 2
+        each = errors[:, CONTEXT - 1 :].mean((1, 2))
+        wanted = {
+            "forecast_mse": each.mean(),
+            "forecast_mse_median": np.median(each),
+            "paper_mse": errors.mean() / 2,
+        }
+        for key, value in wanted.items():
+            np.testing.assert_allclose(found[name + key], value, rtol=1e-5)
+    copied = RepeatCopy().evaluate(Repeats(), data.test)
+    fed = data.test.xs.astype(np.float64) * (np.arange(LENGTH) < CONTEXT)[:, None]
+    errors = ((fed[:, :-1] - data.test.xs[:, 1:]) ** 2).mean(-1)
+    each = errors[:, CONTEXT - 1 :].mean(1)
+    np.testing.assert_allclose(copied["forecast_mse"], each.mean(), rtol=1e-5)
+    np.testing.assert_allclose(copied["paper_mse"], errors.mean() / 2, rtol=1e-5)
+
+
+@pytest.mark.slow
+def test_models_of_sine_are_of_a_size():
+    sizes = {name: count(model) for name, model in sine.quick(jr.key(0)).items()}
+    for name in ("LSTM", "Transformer", "neural ODE"):
+        assert abs(sizes[name] - sizes["WARP"]) < 0.15 * sizes["WARP"], sizes
+
+
+def test_an_experiment_runs_and_resumes(tmp_path):
+    folder = tmp_path / "run"
+    with jax.numpy_rank_promotion("allow"):
+        options = "--steps 1 --learning-rates 1e-3 3e-3 --models GRU".split()
+        main(["msd", *options, "--out", str(folder)])
+        before = (folder / "summary.json").read_text()
+        main(["msd", "--resume", str(folder)])
+    assert (folder / "summary.json").read_text() == before
+    assert "in_range_paper_mse" in before
+    figures = {path.name for path in (folder / "figures").iterdir()}
+    assert figures == {"learning_curves.png", "phase_plane.png", "trajectories.png"}
