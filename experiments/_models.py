@@ -145,6 +145,42 @@ def warp(
     )
 
 
+class ScaledIncrements(wj.Increments):
+    """Increments in a unit in which they are of the order of one."""
+
+    scale: float = eqx.field(static=True, default=1.0)
+
+    def combine(self, before: Array, now: Array) -> Array:
+        return super().combine(before, now) / self.scale
+
+
+def law(
+    make: Callable[[Any], wj.AbstractDecoder],
+    inputs: int,
+    numbers: int,
+    *,
+    length: int,
+    scale: float,
+    width: int = 19,
+    depth: int = 2,
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP that ends in a law.
+
+    - `make`: the law's decoder, of a network with `numbers` outputs.
+    - `scale`: the root mean square increment.
+    """
+    network_key, transition_key = jr.split(key)
+    network = eqx.nn.MLP(1, numbers, width, depth, jnn.silu, key=network_key)
+    decoder = wj.NetworkDecoder(network)
+    return wj.WARP(
+        decoder=make(decoder),
+        transition=low_rank(decoder.state_size, inputs, length, transition_key),
+        initial=wj.LearntInitial(decoder.flatten(network)),
+        drive=ScaledIncrements(scale=scale),
+    )
+
+
 def rivals(
     inputs: int,
     outputs: int,

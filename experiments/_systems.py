@@ -1,5 +1,7 @@
 """data, task, models -> a run: what the experiments on dynamical systems have in common."""
 
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def compare(
     run: Run,
     data: Dataset,
     task: AbstractForecast,
-    models: dict[str, Model],
+    models: Mapping[str, Model],
     *,
     steps: int,
     batch: int,

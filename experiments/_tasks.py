@@ -224,6 +224,39 @@ class Forecast(AbstractForecast):
         return xs[:, 1:, : xs.shape[-1] - self.known]
 
 
+class Jumps(Forecast):
+    """The same forecasts, by a model that knows a law and so reads any time at once: all of
+    the future is read off the state after the context, and nothing is fed back.
+
+    Training is by jumps from every step to a later one, a random number of steps away.
+
+    - `longest`: steps of the longest jump.
+    - `settled`: how many first steps do not count, for little is seen until then.
+    """
+
+    longest: int = eqx.field(static=True, default=24)
+    settled: int = eqx.field(static=True, default=4)
+
+    def predict(self, model, xs, *arrays):
+        ts, count = self._times(xs), self.context
+        state = model.final(xs[:count], ts[:count])
+        ahead = jax.vmap(model.read, (None, 0))(state, ts[count:])
+        within = model(xs[: count - 1], ts[: count - 1], ts[1:count])
+        return jnp.concatenate([within, ahead])
+
+    def loss(self, model, batch, key):
+        ts = self._times(batch.xs[0])
+        steps = jnp.arange(len(ts))
+
+        def jump(xs, key):
+            away = jax.random.randint(key, steps.shape, 1, self.longest + 1)
+            to = jnp.minimum(steps + away, steps[-1])
+            return wj.mse(model(xs, ts, ts[to])[self.settled :], xs[to][self.settled :])
+
+        keys = jax.random.split(key, len(batch.xs))
+        return jnp.mean(jax.vmap(jump)(batch.xs, keys))
+
+
 class Simulation(Forecast):
     """A forecast of a driven system, scored as its benchmarks do."""
 

@@ -136,6 +136,7 @@ def test_parameters_do_not_depend_on_when_the_law_is_read(double):
     assert_close(np.sin(angle), np.sin(0.2 * np.pi + np.asarray(told)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("inputs, affine", [(0, False), (1, False), (2, True)])
 def test_a_linear_law_is_its_matrix_exponential(inputs, affine, precision):
     noise = np.random.default_rng(0)
@@ -200,6 +201,7 @@ def test_a_general_law_is_solved(name, double):
         np.testing.assert_allclose(read(jnp.array([time])), want, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_general_law_has_its_derivatives(double):
     decoder = make_decoder("ode")
     state = make_state(decoder, (1.2, 0.5))
@@ -232,6 +234,7 @@ def test_a_general_law_has_its_derivatives(double):
     np.testing.assert_allclose(got[2], field, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_solver_steps_and_adjoint_can_be_chosen(double):
     values = {"m": 1.0, "k": 4.0, "c": 0.5}
     want, state = constant(values, physics.OscillatorDecoder)

@@ -95,6 +95,7 @@ def test_with_noise_the_constants_are_near(double):
     assert np.median(np.abs(np.asarray(found["c/m"]) / (0.1 / 0.03) - 1)) < 0.02
 
 
+@pytest.mark.slow
 def test_any_time_can_be_read(double):
     constants = CONSTANTS[0]
     xs = jnp.asarray(spring(*constants))
@@ -125,6 +126,7 @@ def test_the_logarithm_undoes_the_exponential(angle, decay, precision):
     np.testing.assert_allclose(got, M, atol=1e-6 if single else 1e-11)
 
 
+@pytest.mark.slow
 def test_inputs_and_a_constant_drive_a_law(double):
     noise = np.random.default_rng(0)
     M = np.array([[0.0, 1.0, 0.0, 0.2], [-300.0, -3.0, 40.0, -9.0]])
@@ -191,6 +193,7 @@ def test_tokens_are_ridge_regression(ridge, scaled, count, precision):
     )
 
 
+@pytest.mark.slow
 def test_too_few_steps_leave_nothing_infinite():
     xs = jnp.asarray(spring(*CONSTANTS[0]))
     for features in (physics.Steps(2, dt=DT), physics.Tokens(1, 1)):
@@ -210,6 +213,7 @@ def test_too_few_steps_leave_nothing_infinite():
         assert not np.any(told(still)[1])
 
 
+@pytest.mark.slow
 def test_forgetting_follows_a_law_that_changes(double):
     first, second = spring(*CONSTANTS[0])[:128], spring(*CONSTANTS[2])[:128]
     xs = np.concatenate([first, second])
@@ -231,6 +235,7 @@ ROLLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("roll", ROLLS)
 def test_every_roll_and_a_stream_sum_the_same(roll, double):
     noise = np.random.default_rng(0)
@@ -256,6 +261,7 @@ def test_every_roll_and_a_stream_sum_the_same(roll, double):
     assert_close(weights, (0.8 * np.eye(12), np.eye(12)))
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_unless_asked():
     model = physics.least_squares(physics.Steps(2))
     assert not jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))

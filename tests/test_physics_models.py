@@ -55,7 +55,7 @@ def by_stepping(model, xs, ts, forced, known):
     return lax.scan(step, model.init(xs[0], ts[0]), (xs[1:], ts[1:], forced))[1]
 
 
-@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 5))
+@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 10))
 def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     model, (xs, ts) = make_law_model(name, transition), sequence(name)
     known = LAWS[name].inputs - LAWS[name].out
@@ -84,7 +84,7 @@ def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     assert any(np.any(moved[0][n] != moved[1][n]) for n in moved[0])
 
 
-@pytest.mark.parametrize("name, roll", product(ROLLS, 7))
+@pytest.mark.parametrize("name, roll", product(ROLLS, 15))
 def test_every_roll_gives_a_laws_numbers_and_gradients(name, roll, double):
     xs, ts = sequence(name)
 

@@ -13,7 +13,7 @@ from experiments.__main__ import main
 from experiments._data import Dataset
 from experiments._data.dataset import unlabelled
 from experiments._run import count
-from experiments._tasks import Forecast, RepeatCopy, Simulation
+from experiments._tasks import Forecast, Jumps, RepeatCopy, Simulation
 
 from .helpers import assert_same, perturbed
 
@@ -42,14 +42,8 @@ EXPERIMENTS = {
 }
 
 
-# These have the models and the task of msd, with more channels.
-SLOW = ("lorenz", "cheetah")
-
-
-@pytest.mark.parametrize(
-    "experiment",
-    [pytest.param(e, marks=[pytest.mark.slow] * (e in SLOW)) for e in EXPERIMENTS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", EXPERIMENTS)
 def test_nothing_after_the_context_changes_a_forecast(experiment):
     make, channels, task = EXPERIMENTS[experiment]
     data = toy(channels)
@@ -73,6 +67,7 @@ def test_nothing_after_the_context_changes_a_forecast(experiment):
         assert not np.any(moved[: CONTEXT - 2])
 
 
+@pytest.mark.slow
 def test_a_simulation_knows_its_inputs_up_to_the_time():
     make, channels, task = EXPERIMENTS["silverbox"]
     data = toy(channels)
@@ -84,6 +79,34 @@ def test_a_simulation_knows_its_inputs_up_to_the_time():
         moved = predict(model, xs.at[4, 1].set(9.0)) != predict(model, xs)
         # The input beside output 4 is that of time 5: prediction 4 is the first to have it.
         np.testing.assert_array_equal(moved[:, 0], [False] * 4 + [True])
+
+
+@pytest.mark.slow
+def test_nothing_after_the_context_changes_the_forecast_of_a_law():
+    data = toy(2)
+    xs = jnp.asarray(data.test.xs[0])
+    jumps = Jumps(CONTEXT, longest=2, settled=1)
+    models = {**msd.laws(data, jr.key(0)), "identified": msd.identified(data)}
+    for name, model in models.items():
+        model = perturbed(model, 0, 0.1)
+        for task in (jumps, Forecast(CONTEXT)):
+            predict = eqx.filter_jit(task.predict)
+            forecast = predict(model, xs)
+            assert forecast.shape == (LENGTH - 1, 2)
+            assert_same(predict(model, xs.at[CONTEXT:].set(9.0)), forecast)
+            moved = predict(model, xs.at[CONTEXT - 1, 0].set(9.0)) != forecast
+            assert np.any(moved[CONTEXT - 1 :]), name
+            assert not np.any(moved[: CONTEXT - 2])
+
+
+def test_jumps_are_scored_where_they_land():
+    data, jumps = toy(2), Jumps(CONTEXT, longest=1, settled=0)
+    batch = data.train._replace(xs=jnp.asarray(data.train.xs))
+    xs = data.train.xs.astype(np.float64)
+    # The last step has nowhere to go.
+    wanted = ((xs[:, 1:] - xs[:, :-1]) ** 2).sum((1, 2)).mean() / (2 * LENGTH)
+    found = jumps.loss(Repeats(), batch, jr.key(0))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5)
 
 
 class Repeats(wj.AbstractModel):
@@ -138,6 +161,7 @@ def test_models_of_sine_are_of_a_size():
         assert abs(sizes[name] - sizes["WARP"]) < 0.15 * sizes["WARP"], sizes
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_and_resumes(tmp_path):
     folder = tmp_path / "run"
     with jax.numpy_rank_promotion("allow"):

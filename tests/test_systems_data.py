@@ -95,6 +95,7 @@ def test_oscillators_are_within_their_ranges(make, spread):
     assert len(other.train.xs) == 5
 
 
+@pytest.mark.slow
 def test_pieces_of_lotka_volterra_repeat_after_their_rest(tmp_path):
     data = make_lotka_volterra(SMALL, tmp_path)
     pooled = np.concatenate([part.xs for part in every(data)])
@@ -116,6 +117,7 @@ def test_pieces_of_lotka_volterra_repeat_after_their_rest(tmp_path):
         assert spectrum[-1] < 1e-4 * spectrum[0]
 
 
+@pytest.mark.slow
 def test_lotka_volterra_and_lorenz_obey_their_laws():
     times = np.linspace(0, 0.2, 9)
     cases = (
@@ -147,6 +149,7 @@ def test_lotka_volterra_and_lorenz_obey_their_laws():
         np.testing.assert_allclose(got, wanted.y.T, rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_lorenz_lies_on_the_attractor(tmp_path):
     data = make_lorenz(SMALL, 60, tmp_path)
     flat = data.train.xs.reshape(-1, 3)
