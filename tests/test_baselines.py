@@ -37,7 +37,15 @@ def make(name):
     return perturbed(recurrent(CELLS[name](jr.key(0)), 2, 5, key=jr.key(1)), 0, 0.1)
 
 
-MODELS = pytest.mark.parametrize("name", (*CELLS, "neural ODE"))
+# Two of them differ from another one by its window, or compile for long.
+SLOW = ("short Transformer", "neural ODE")
+MODELS = pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
+        for name in (*CELLS, "neural ODE")
+    ],
+)
 
 
 def weights(module):
@@ -218,6 +226,7 @@ def test_the_neural_ode_solves_its_equation(double):
     assert_close(model.read(state, ts[-1]), xs[-1])
 
 
+@pytest.mark.slow
 def test_the_neural_ode_takes_inputs_that_it_does_not_predict(double):
     model = perturbed(neural_ode(2, 3, 1, 4, key=jr.key(0)))
     xs, ts = sequence()

@@ -5,6 +5,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 
 
 TEXT = (pathlib.Path(__file__).parents[1] / "docs" / "physics.md").read_text()
@@ -23,6 +24,7 @@ def test_the_example_of_identification_runs():
     np.testing.assert_allclose(names["future"], names["xs"][100:], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_prior_of_ones_own_runs():
     (code,) = re.findall(r"<!-- prior -->\n```python\n(.*?)```", TEXT, re.DOTALL)
     names = run(code)

@@ -75,6 +75,7 @@ def test_with_noise_it_is_the_least_squares_solution(double):
         np.testing.assert_allclose(step, by_numpy(x), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_with_noise_the_constants_are_near(double):
     """One per cent of noise moves k/m by less than two per cent, in every sequence, and
     c/m, which moves far fewer digits of a step, in the middle one.
@@ -144,6 +145,7 @@ def test_inputs_and_a_constant_drive_a_law(double):
     np.testing.assert_allclose(told["M"], M, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_lift_makes_other_laws_linear(double):
     def lift(x):
         return jnp.stack([x[0], x[0] * x[1], x[1]])

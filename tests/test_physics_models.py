@@ -55,7 +55,7 @@ def by_stepping(model, xs, ts, forced, known):
     return lax.scan(step, model.init(xs[0], ts[0]), (xs[1:], ts[1:], forced))[1]
 
 
-@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 10))
+@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 18))
 def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     model, (xs, ts) = make_law_model(name, transition), sequence(name)
     known = LAWS[name].inputs - LAWS[name].out
@@ -84,7 +84,7 @@ def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     assert any(np.any(moved[0][n] != moved[1][n]) for n in moved[0])
 
 
-@pytest.mark.parametrize("name, roll", product(ROLLS, 15))
+@pytest.mark.parametrize("name, roll", product(ROLLS, 18))
 def test_every_roll_gives_a_laws_numbers_and_gradients(name, roll, double):
     xs, ts = sequence(name)
 
@@ -102,6 +102,7 @@ def test_every_roll_gives_a_laws_numbers_and_gradients(name, roll, double):
     assert_close(jax.tree.leaves(other_slopes), jax.tree.leaves(slopes))
 
 
+@pytest.mark.slow
 def test_a_law_without_a_network_has_learnt_constants(double):
     one = physics.Constant(1.0, physics.Positive())
     model = wj.WARP(
@@ -213,6 +214,7 @@ def test_a_skip_may_be_a_law_with_a_state_of_its_own(double):
     assert spanned.footprint > 0 and both.footprint > 0
 
 
+@pytest.mark.slow
 def test_known_inputs_are_used_up_to_when_they_are_fed(double):
     """Neither outputs nor inputs of later times reach a prediction."""
     model, (xs, ts) = make_law_model("driven"), sequence("driven")
