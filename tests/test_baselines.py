@@ -37,8 +37,8 @@ def make(name):
     return perturbed(recurrent(CELLS[name](jr.key(0)), 2, 5, key=jr.key(1)), 0, 0.1)
 
 
-# Two of them differ from another one by its window, or compile for long.
-SLOW = ("short Transformer", "neural ODE")
+# These compile for long.
+SLOW = ("short Transformer", "Transformer", "neural ODE")
 MODELS = pytest.mark.parametrize(
     "name",
     [

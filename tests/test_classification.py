@@ -20,6 +20,7 @@ from .test_experiments import broadcasting as broadcasting, read
 from .test_uea import cases, write
 
 
+@pytest.mark.slow
 def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
     folder = tmp_path / "run"
     options = ["--steps", "3", "--learning-rates", "1e-3", "1e-2", "--models"]
@@ -41,6 +42,7 @@ def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
     assert read(folder) == before
 
 
+@pytest.mark.slow
 def test_a_set_of_one_s_own_runs_with_padding(tmp_path, broadcasting):
     write(tmp_path / "uea", train=cases(12, 0, (3, 5)), test=cases(4, 1, (4, 2)))
     folder = tmp_path / "run"

@@ -105,7 +105,7 @@ class Odd(eqx.Module):
         return self.second(jnp.sin(self.norm(self.first(x))))
 
 
-@pytest.mark.parametrize("columns", (1, 3, 5, 9, 40))
+@pytest.mark.parametrize("columns", (1, 5, 40))
 @pytest.mark.parametrize("scaled", (True, False))
 def test_networks_in_a_span_are_networks(columns, scaled, precision):
     keys = jr.split(jr.key(0), 6)

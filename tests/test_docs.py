@@ -18,6 +18,7 @@ def run(code):
     return names
 
 
+@pytest.mark.slow
 def test_the_example_of_identification_runs():
     names = run(re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)[0])
     np.testing.assert_allclose(names["told"], [[-2, -9], [9, -2]], rtol=1e-3)

@@ -64,7 +64,9 @@ def test_a_run_leaves_what_the_contract_says(tmp_path, broadcasting):
     assert read(folder) == before
 
 
-@pytest.mark.parametrize("name", ("sine", "spirals"))
+@pytest.mark.parametrize(
+    "name", (pytest.param("sine", marks=pytest.mark.slow), "spirals")
+)
 def test_every_experiment_runs(name, tmp_path, broadcasting):
     main([name, "--steps", "1", "--out", str(tmp_path / "run"), "--models", "LRU"])
     results, metrics = read(tmp_path / "run")

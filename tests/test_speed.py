@@ -160,6 +160,7 @@ def test_ratios_lines_and_exponents():
         _bench.extrapolate({10: timing(1)}, 20)
 
 
+@pytest.mark.slow
 def test_rows_have_what_their_table_shows(broadcasting):
     load = dataclasses.replace(
         SMALL["last"], network=(5, 3, 30, 1), plain_lengths=(4, 6)
