@@ -80,23 +80,26 @@ def compare(
             for rate in config.learning_rates
         ]
         trained[name] = run.choose(name, trials)
-    curves = figures.learning_curves(run.curves(), "validation forecast MSE")
-    run.figure("learning_curves", curves)
+    if curves := run.curves():
+        drawn = figures.learning_curves(curves, "validation forecast MSE")
+        run.figure("learning_curves", drawn)
     return trained
 
 
-def draw(
-    run: Run, task: AbstractForecast, trained: dict[str, Model], *arrays: np.ndarray
+def predictions(
+    task: AbstractForecast, trained: Mapping[str, Model], *arrays: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """Draws the first channel of one test sequence and of every model's predictions of it,
-    and returns the predictions, `(time - 1, out)`.
+    """Returns every model's predictions of one sequence, `(time - 1, out)`.
 
     - `arrays`: what `task.predict` takes of the sequence, beginning with its `xs`.
     """
-    predictions = {
+    return {
         name: np.asarray(task.predict(model, *map(jnp.asarray, arrays)))
         for name, model in trained.items()
     }
-    first = {name: predicted[:, 0] for name, predicted in predictions.items()}
-    run.figure("trajectories", figures.overlay(arrays[0][1:, 0], first))
-    return predictions
+
+
+def draw(run: Run, xs: np.ndarray, predicted: Mapping[str, np.ndarray]) -> None:
+    """Draws the first channel of a sequence and of what is predicted of it."""
+    first = {name: outputs[:, 0] for name, outputs in predicted.items()}
+    run.figure("trajectories", figures.overlay(xs[1:, 0], first))

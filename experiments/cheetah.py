@@ -5,7 +5,7 @@ import jax
 from ._config import Rated, resolve
 from ._data import data_folder, Dataset, load_cheetah
 from ._run import Run
-from ._systems import compare, contenders, draw
+from ._systems import compare, contenders, draw, predictions
 from ._tasks import Forecast
 from .baselines import Model
 
@@ -34,5 +34,6 @@ def run(config: Rated) -> dict:
         steps=STEPS[preset],
         batch=BATCH[preset],
     )
-    draw(run, task, trained, data.test.xs[0])
+    shown = data.test.xs[0]
+    draw(run, shown, predictions(task, trained, shown))
     return run.finish()

@@ -7,7 +7,7 @@ from ._config import Rated
 from ._data import Dataset, make_lorenz
 from ._data.lorenz import LENGTHS, SIZES
 from ._run import Run
-from ._systems import compare, contenders, draw
+from ._systems import compare, contenders, draw, predictions
 from ._tasks import Forecast
 from .baselines import Model
 
@@ -38,7 +38,8 @@ def run(config: Rated) -> dict:
         batch=BATCH[preset],
     )
     shown = data.test.xs[0]
-    predictions = draw(run, task, trained, shown)
-    sideways = {name: predicted[:, ::2] for name, predicted in predictions.items()}
+    predicted = predictions(task, trained, shown)
+    draw(run, shown, predicted)
+    sideways = {name: outputs[:, ::2] for name, outputs in predicted.items()}
     run.figure("attractor", figures.planes(shown[1:, ::2], sideways))
     return run.finish()

@@ -9,7 +9,7 @@ from ._data import Dataset, make_lotka_volterra
 from ._data.lotka_volterra import SIZES
 from ._models import low_rank, rivals, warp
 from ._run import count, Run
-from ._systems import compare, draw
+from ._systems import compare, draw, predictions
 from ._tasks import RepeatCopy
 from .baselines import Model
 
@@ -48,5 +48,6 @@ def run(config: Rated) -> dict:
         batch=BATCH[preset],
     )
     assert data.test.context is not None
-    draw(run, task, trained, data.test.xs[0], data.test.context[0])
+    shown = data.test.xs[0]
+    draw(run, shown, predictions(task, trained, shown, data.test.context[0]))
     return run.finish()

@@ -4,7 +4,6 @@ import functools
 from collections.abc import Callable
 
 import jax
-import numpy as np
 
 import warp_jax as wj
 
@@ -14,7 +13,7 @@ from ._data import Dataset, make_msd
 from ._data.msd import LENGTHS, SCALE, SIZES
 from ._models import law
 from ._run import Run
-from ._systems import change, compare, contenders, draw
+from ._systems import change, compare, contenders, draw, predictions
 from ._tasks import Forecast, Jumps
 from .baselines import Model
 
@@ -74,15 +73,14 @@ def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     )
     shown = data.test.xs[0]
     by_law = budget(jumps, laws(data, run.key("laws")))
-    predictions = draw(run, jumps, by_law, shown)
+    predicted = predictions(jumps, by_law, shown)
     trained = budget(free, models(data, preset, run.key("models")))
     name = "WARP-Phys, identified"
     if run.wants(name):
         trained[name] = identified(data)
         run.reference(name, jumps.test(data)(trained[name]))
-    predictions |= draw(run, free, trained, shown)
-    first = {name: predicted[:, 0] for name, predicted in predictions.items()}
-    run.figure("trajectories", figures.overlay(shown[1:, 0], first))
-    in_units = {k: np.asarray(v) * data.scale for k, v in predictions.items()}
+    predicted |= predictions(free, trained, shown)
+    draw(run, shown, predicted)
+    in_units = {name: outputs * data.scale for name, outputs in predicted.items()}
     run.figure("phase_plane", figures.planes(shown[1:] * data.scale, in_units))
     return run.finish()

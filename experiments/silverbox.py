@@ -1,15 +1,13 @@
 """silverbox: simulation of a measured oscillator with a hardening spring."""
 
 import jax
-import numpy as np
 
-from . import _figures as figures
 from ._config import Rated, resolve
 from ._data import data_folder, Dataset, load_silverbox
 from ._data.silverbox import CONTEXT, LENGTH
 from ._models import rivals, Still, subspace, warp
 from ._run import count, Run
-from ._systems import change, compare
+from ._systems import change, compare, draw, predictions
 from ._tasks import Simulation
 from .baselines import Model
 
@@ -70,9 +68,5 @@ def run(config: Rated) -> dict:
         batch=BATCH[preset],
     )
     shown = data.validation.xs[0]
-    predictions = {
-        name: np.asarray(simulation.predict(model, shown))[:, 0]
-        for name, model in trained.items()
-    }
-    run.figure("trajectories", figures.overlay(shown[1:, 0], predictions))
+    draw(run, shown, predictions(simulation, trained, shown))
     return run.finish()

@@ -113,6 +113,6 @@ def test_a_network_learns_to_tell_the_constants_of_each_sequence():
     final = jax.vmap(lambda xs: model.final(xs, ts))(xs[448:])
     told = jax.vmap(decoder_of(model).parameters)(final)
     off = np.abs(np.asarray(told["k"]) / ks[448:] - 1)
-    print("error of k: median", np.median(off), "c:", told["c"][0])
-    assert np.median(off) < 0.1
+    guessed = np.abs(ks[:448].mean() / ks[448:] - 1)
+    assert np.median(off) < 0.6 * np.median(guessed)
     assert abs(told["c"][0] / 0.5 - 1) < 0.1
