@@ -55,6 +55,15 @@ class Trial:
     weight_decay: float = 1e-4
     notes: dict[str, Any] = dataclasses.field(default_factory=dict)
 
+    def at(self, rates: Sequence[float]) -> list["Trial"]:
+        """Returns the trial at each of several learning rates, named by it."""
+        return [
+            dataclasses.replace(
+                self, name=f"{self.name}, rate {rate:g}", learning_rate=rate
+            )
+            for rate in rates
+        ]
+
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
         warmup = max(1, self.steps // 20)

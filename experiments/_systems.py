@@ -48,11 +48,13 @@ def compare(
     task: AbstractForecast,
     models: Mapping[str, Model],
     *,
-    steps: int,
-    batch: int,
+    steps: Mapping[str, int],
+    batch: Mapping[str, int],
 ) -> dict[str, Model]:
     """Trains and tests every model with the same batches, steps and learning rates, of
     which validation data chooses; draws the learning curves, and returns the models.
+
+    - `steps`, `batch`: by preset.
     """
     config = run.config
     assert isinstance(config, Rated)
@@ -60,26 +62,22 @@ def compare(
     for name, model in models.items():
         if not run.wants(name):
             continue
-        trials = [
-            Trial(
-                name=f"{name}, rate {rate:g}",
-                model=model,
-                loss=task.loss,
-                batches=wj.Batches(
-                    data.train,
-                    min(batch, len(data.train.xs)),
-                    key=run.key("batches"),
-                ),
-                steps=config.steps or steps,
-                state_size=model.decoder.state_size,
-                validate=task.validate(data.validation),
-                test=task.test(data),
-                learning_rate=rate,
-                weight_decay=0.0,
-            )
-            for rate in config.learning_rates
-        ]
-        trained[name] = run.choose(name, trials)
+        trial = Trial(
+            name=name,
+            model=model,
+            loss=task.loss,
+            batches=wj.Batches(
+                data.train,
+                min(batch[config.preset], len(data.train.xs)),
+                key=run.key("batches"),
+            ),
+            steps=config.steps or steps[config.preset],
+            state_size=model.decoder.state_size,
+            validate=task.validate(data.validation),
+            test=task.test(data),
+            weight_decay=0.0,
+        )
+        trained[name] = run.choose(name, trial.at(config.learning_rates))
     if curves := run.curves():
         drawn = figures.learning_curves(curves, "validation forecast MSE")
         run.figure("learning_curves", drawn)

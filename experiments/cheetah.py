@@ -15,7 +15,7 @@ STEPS = {"quick": 200, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 128}
 
 
-def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 36 000 parameters each."""
     return contenders(data, key)
 
@@ -25,14 +25,13 @@ def run(config: Rated) -> dict:
     config, _ = resolve("cheetah", config)
     data = load_cheetah(data_folder(config.data))
     run, task = Run("cheetah", data.name, config), Forecast(CONTEXT)
-    preset = run.config.preset
     trained = compare(
         run,
         data,
         task,
-        models(data, preset, run.key("models")),
-        steps=STEPS[preset],
-        batch=BATCH[preset],
+        models(data, run.key("models")),
+        steps=STEPS,
+        batch=BATCH,
     )
     shown = data.test.xs[0]
     draw(run, shown, predictions(task, trained, shown))

@@ -18,7 +18,7 @@ STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 64}
 
 
-def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 17 000 parameters each."""
     return contenders(data, key)
 
@@ -33,9 +33,9 @@ def run(config: Rated) -> dict:
         run,
         data,
         task,
-        models(data, preset, run.key("models")),
-        steps=STEPS[preset],
-        batch=BATCH[preset],
+        models(data, run.key("models")),
+        steps=STEPS,
+        batch=BATCH,
     )
     shown = data.test.xs[0]
     predicted = predictions(task, trained, shown)

@@ -20,7 +20,7 @@ BATCH = {"quick": 16, "paper": 1024}
 CYCLES = 20.0
 
 
-def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 16 000 parameters each, whose changes are of the order of one: after
     the piece the latest observation is a zero.
     """
@@ -43,9 +43,9 @@ def run(config: Rated) -> dict:
         run,
         data,
         task,
-        models(data, preset, run.key("models")),
-        steps=STEPS[preset],
-        batch=BATCH[preset],
+        models(data, run.key("models")),
+        steps=STEPS,
+        batch=BATCH,
     )
     assert data.test.context is not None
     shown = data.test.xs[0]

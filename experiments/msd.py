@@ -24,7 +24,7 @@ STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 1024}
 
 
-def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 16 000 parameters each."""
     return contenders(data, key)
 
@@ -68,13 +68,11 @@ def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
     free, jumps = (task(CONTEXT[preset], scale=scale) for task in (Forecast, Jumps))
-    budget = functools.partial(
-        compare, run, data, steps=STEPS[preset], batch=BATCH[preset]
-    )
+    budget = functools.partial(compare, run, data, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
     by_law = budget(jumps, laws(data, run.key("laws")))
     predicted = predictions(jumps, by_law, shown)
-    trained = budget(free, models(data, preset, run.key("models")))
+    trained = budget(free, models(data, run.key("models")))
     name = "WARP-Phys, identified"
     if run.wants(name):
         trained[name] = identified(data)

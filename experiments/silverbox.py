@@ -17,7 +17,7 @@ STEPS = {"quick": 150, "paper": 20_000}
 BATCH = {"quick": 16, "paper": 64}
 
 
-def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 16 000 parameters each, that do not see the time: a test lasts 160
     times as long as a training sequence.
     """
@@ -58,14 +58,13 @@ def run(config: Rated) -> dict:
     config, _ = resolve("silverbox", config)
     data = load_silverbox(data_folder(config.data))
     run, simulation = Run("silverbox", data.name, config), task(data)
-    preset = run.config.preset
     trained = compare(
         run,
         data,
         simulation,
-        models(data, preset, run.key("models")),
-        steps=STEPS[preset],
-        batch=BATCH[preset],
+        models(data, run.key("models")),
+        steps=STEPS,
+        batch=BATCH,
     )
     shown = data.validation.xs[0]
     draw(run, shown, predictions(simulation, trained, shown))

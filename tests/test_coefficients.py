@@ -8,7 +8,9 @@ import jax.random as jr
 import pytest
 
 import warp_jax as wj
+import warp_jax._roll.segments as segments
 from warp_jax._decoder.spanned import SpannedNetwork
+from warp_jax._roll import scan_by_adjoint
 
 from .helpers import assert_close, joined, make_model, make_sequence
 from .oracle import Choices, OUT
@@ -60,6 +62,36 @@ def test_unrolling_is_stepping_and_reading(transition, decoder, double):
     unrolled = lambda model, xs, ts: wj.unroll(model, xs, ts, forced)  # noqa: E731
     by_step = lambda model, xs, ts: streamed(model, xs, ts, forced)  # noqa: E731
     same(unrolled, by_step, model, xs, ts)
+
+
+@pytest.mark.parametrize("segmented", (False, True))
+@pytest.mark.parametrize("drive", ("increments", "causal"))
+def test_unrolling_a_dense_model_is_stepping_and_reading(
+    drive, segmented, monkeypatch, double
+):
+    """Its gradient of A is one product over all steps, in place of a sum."""
+    if segmented:
+        monkeypatch.setattr(segments, "KEPT", 0)
+    taken = []
+
+    def spy(*arguments):
+        taken.append(arguments)
+        return scan_by_adjoint(*arguments)
+
+    monkeypatch.setattr("warp_jax._model.scan_by_adjoint", spy)
+    choices = Choices("dense", drive=drive, decoder="gaussian")
+    model, (xs, ts) = make_model(choices), make_sequence(9)
+    forced = jnp.arange(8) % 3 == 0
+    unrolled = lambda model, xs, ts: wj.unroll(model, xs, ts, forced)  # noqa: E731
+    by_step = lambda model, xs, ts: streamed(model, xs, ts, forced)  # noqa: E731
+    same(unrolled, by_step, model, xs, ts)
+    assert taken
+    batch = jnp.stack([xs, xs[::-1], 2 * xs])
+
+    def each(run):
+        return lambda model, xs, ts: jax.vmap(lambda xs: joined(run(model, xs, ts)))(xs)
+
+    same(each(unrolled), each(by_step), model, batch, ts)
 
 
 @pytest.mark.parametrize("transition", REDUCED)

@@ -47,7 +47,7 @@ EXPERIMENTS = {
 def test_nothing_after_the_context_changes_a_forecast(experiment):
     make, channels, task = EXPERIMENTS[experiment]
     data = toy(channels)
-    models = make(data, "quick", jr.key(0))
+    models = make(data, jr.key(0))
     assert set(models) == {"WARP", "GRU", "LSTM", "LRU", "Transformer", "neural ODE"}
     size = count(models["WARP"])
     xs = jnp.asarray(data.test.xs[0])
@@ -71,7 +71,7 @@ def test_nothing_after_the_context_changes_a_forecast(experiment):
 def test_a_simulation_knows_its_inputs_up_to_the_time():
     make, channels, task = EXPERIMENTS["silverbox"]
     data = toy(channels)
-    models = make(data, "quick", jr.key(0))
+    models = make(data, jr.key(0))
     xs = jnp.asarray(data.test.xs[0])
     predict = eqx.filter_jit(task.predict)
     for name in ("WARP", "neural ODE"):

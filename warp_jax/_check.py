@@ -41,13 +41,10 @@ def check_number(call: str, name: str, value: float) -> float:
 
 def check_positive(call: str, name: str, value: float) -> float:
     """Returns `value`; raises unless it is a finite number above zero."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"`{call}` needs a number for `{name}`; got {value!r}.")
-    if not 0 < value < float("inf"):
-        raise ValueError(
-            f"`{call}` needs a positive, finite `{name}`; got {name}={value!r}."
-        )
-    return float(value)
+    number = check_number(call, name, value)
+    if number <= 0:
+        raise ValueError(f"`{call}` needs a positive `{name}`; got {name}={value!r}.")
+    return number
 
 
 def check_array(call: str, name: str, value, rank: int, hint: str = "") -> Array:

@@ -245,7 +245,7 @@ class WARP(AbstractModel):
                 parts, model, (Driven(move), None), is_leaf=lambda x: x is None
             )
             after, output = turn(model, state, inputs)
-            dx, _ = self.drive.step(state, after.x, after.t)
+            dx, _ = model.drive.step(state, after.x, after.t)
             return after, output, ((state.theta, state.hidden), dx)
 
         def step(transition, state, dx):

@@ -57,6 +57,12 @@ class Dataset(NamedTuple):
         return self.train, self.validation, self.test
 
     @property
+    def named(self) -> dict[str, Split]:
+        """All parts by name."""
+        parts = {name: getattr(self, name) for name in self._fields}
+        return {n: part for n, part in parts.items() if isinstance(part, Split)}
+
+    @property
     def classes(self) -> int:
         """How many classes the labels count from zero."""
         return 1 + max(int(part.labels.max()) for part in self.parts)

@@ -58,8 +58,7 @@ def _trajectories(sizes: Sizes, length: int) -> dict[str, np.ndarray]:
         xs = integrate(_field, starts, constants, np.append(0, times))[:, 1:]
         return unlabelled(xs)
 
-    data = assemble("lorenz", sizes, part)
-    parts = {"in_range": data.in_range, **dict(zip(Dataset._fields[1:], data.parts))}
+    parts = assemble("lorenz", sizes, part).named
     return {name: part.xs for name, part in parts.items()}
 
 

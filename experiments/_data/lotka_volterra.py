@@ -58,10 +58,8 @@ def make_lotka_volterra(
 
 
 def _trajectories(sizes: Sizes) -> dict[str, np.ndarray]:
-    data = assemble("lotka_volterra", sizes, _part)
-    parts = {"in_range": data.in_range, **dict(zip(Dataset._fields[1:], data.parts))}
     arrays = {}
-    for name, part in parts.items():
+    for name, part in assemble("lotka_volterra", sizes, _part).named.items():
         arrays |= {f"{name}_xs": part.xs, f"{name}_context": part.context}
     return arrays
 

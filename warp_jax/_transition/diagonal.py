@@ -8,7 +8,24 @@ from .._types import Weights
 from .base import AbstractTransition, check_sizes
 
 
-class DiagonalTransition(AbstractTransition):
+class AbstractElementwiseTransition(AbstractTransition):
+    """A that multiplies each weight by a number: its gain is these numbers, or one."""
+
+    def apply(self, theta: Weights) -> Weights:
+        return self.act(self.gain(), theta)
+
+    def compose(self, later: Array, earlier: Array) -> Array:
+        return later * earlier
+
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        return gain * theta
+
+    @property
+    def compose_work(self) -> int:
+        return self.gain_size
+
+
+class DiagonalTransition(AbstractElementwiseTransition):
     """A real diagonal `a`, starting at one, and a full B, starting at zero.
 
     The cheapest transition and the weakest: weights never mix, and a real diagonal cannot
@@ -28,24 +45,11 @@ class DiagonalTransition(AbstractTransition):
         self.a = jnp.ones(self.state_size)
         self.B = jnp.zeros((self.state_size, self.input_size))
 
-    def apply(self, theta: Weights) -> Weights:
-        return self.a * theta
-
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
 
     def gain(self) -> Float[Array, " p"]:
         return self.a
-
-    def compose(self, later: Array, earlier: Array) -> Array:
-        return later * earlier
-
-    def act(self, gain: Array, theta: Weights) -> Weights:
-        return gain * theta
-
-    @property
-    def compose_work(self) -> int:
-        return self.state_size
 
     def matrix(self) -> Float[Array, "p p"]:
         return jnp.diag(self.a)

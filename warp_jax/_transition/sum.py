@@ -5,10 +5,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from .._types import Scalar, ScalarLike, Weights
-from .base import AbstractTransition, check_sizes
+from .base import check_sizes
+from .diagonal import AbstractElementwiseTransition
 
 
-class SumTransition(AbstractTransition):
+class SumTransition(AbstractElementwiseTransition):
     """The sum of all drives, `theta_t = keep * theta_{t-1} + dx_t`: what statistics need.
 
     With `keep` below one the past is forgotten, by half in `log(2) / (1 - keep)` steps.
@@ -32,24 +33,11 @@ class SumTransition(AbstractTransition):
             )
         self.keep = keep
 
-    def apply(self, theta: Weights) -> Weights:
-        return self.gain() * theta
-
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return dx
 
     def gain(self) -> Scalar:
         return jnp.asarray(self.keep, float)
-
-    def compose(self, later: Array, earlier: Array) -> Array:
-        return later * earlier
-
-    def act(self, gain: Array, theta: Weights) -> Weights:
-        return gain * theta
-
-    @property
-    def compose_work(self) -> int:
-        return 1
 
     def matrix(self) -> Float[Array, "p p"]:
         return self.gain() * jnp.eye(self.state_size)

@@ -177,14 +177,15 @@ def _size(call: str, vector_field: VectorField, kinds, inputs: int) -> int:
     parameters = {name: shape(*kind.shape) for name, kind in kinds.items()}
     if inputs:
         parameters["inputs"] = shape(inputs)
-    fitting = []
+    fitting, refused = [], None
     for size in range(1, 33):
         try:
             slope = eqx.filter_eval_shape(
                 vector_field, shape(), shape(size), parameters
             )
-        except Exception:
+        except Exception as error:
             # A field of two numbers cannot be asked for the slope of three.
+            refused = error
             continue
         if getattr(slope, "shape", None) == (size,):
             fitting.append(size)
@@ -193,7 +194,7 @@ def _size(call: str, vector_field: VectorField, kinds, inputs: int) -> int:
             f"`{call}` cannot tell how many channels the law carries: the vector field "
             f"takes and returns {fitting or 'none'} of the sizes from 1 to 32. Say it: "
             "`size=...`."
-        )
+        ) from refused
     return fitting[0]
 
 
