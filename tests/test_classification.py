@@ -103,6 +103,7 @@ class Point(eqx.Module):
         )
 
 
+@pytest.mark.slow
 def test_validation_chooses_and_only_the_chosen_is_tested(tmp_path, broadcasting):
     tested: list[str] = []
     goals = {"diverges": jnp.nan, "wrong way": -1.0, "right": 1.0, "also wrong": -2.0}

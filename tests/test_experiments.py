@@ -35,6 +35,7 @@ def read(folder):
     return without_time(summary["results"]), without_time(map(json.loads, lines))
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_the_contract_says(tmp_path, broadcasting):
     folder = tmp_path / "run"
     main(["digits", "--steps", "2", "--out", str(folder), "--models", "WARP"])

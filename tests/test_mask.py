@@ -86,6 +86,7 @@ def test_a_padded_batch_is_its_sequences(drive, time_channel, double):
     check_padding(drive, time_channel, "observing" if time_channel else "gaussian")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("drive", ("increments", "causal"))
 def test_a_padded_batch_is_its_sequences_in_any_precision(drive, precision):
     check_padding(drive, True, "network")

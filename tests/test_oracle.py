@@ -98,7 +98,11 @@ def check(case: Case, roll: wj.AbstractRoll = wj.AutoRoll()):
         assert names and all(np.any(want_slopes[name]) for name in names)
 
 
-@pytest.mark.parametrize("length", (1, 2, 7, 64))
+# The other lengths are met by the default tests of the rolls.
+SLOW = [pytest.param(length, marks=pytest.mark.slow) for length in (1, 2, 64)]
+
+
+@pytest.mark.parametrize("length", (7, *SLOW))
 @pytest.mark.parametrize("transition", TRANSITIONS)
 def test_every_transition_is_the_recurrence(transition, length, precision):
     check(Case(Choices(transition, "learnt"), length))
@@ -119,7 +123,13 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
     ),
     ids=lambda choices: f"{choices.drive}-{choices.decoder}",
 )
-@pytest.mark.parametrize("holes", ((), (0, 1, 4, 6, 7, 11)), ids=("whole", "holes"))
+@pytest.mark.parametrize(
+    "holes",
+    (
+        pytest.param((), marks=pytest.mark.slow, id="whole"),
+        pytest.param((0, 1, 4, 6, 7, 11), id="holes"),
+    ),
+)
 def test_every_part_is_as_written_by_hand(choices, holes, precision):
     check(Case(choices, 12, holes=holes))
 

@@ -40,6 +40,7 @@ def make_model(**kinds):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise, tolerance", [(0.0, 1e-3), (0.01, 2e-2)])
 def test_training_finds_the_constants_of_nature(noise, tolerance):
     xs, ts = motions(noise)

@@ -55,7 +55,7 @@ def by_stepping(model, xs, ts, forced, known):
     return lax.scan(step, model.init(xs[0], ts[0]), (xs[1:], ts[1:], forced))[1]
 
 
-@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 18))
+@pytest.mark.parametrize("name, transition", product(TRANSITIONS, 100))
 def test_streams_forecasts_and_unrolls_agree(name, transition, double):
     model, (xs, ts) = make_law_model(name, transition), sequence(name)
     known = LAWS[name].inputs - LAWS[name].out

@@ -180,6 +180,7 @@ def test_rows_have_what_their_table_shows(broadcasting):
     assert set(fit["metrics"]) == {"exponent"}
 
 
+@pytest.mark.slow
 def test_quick_is_above_its_floors_and_resumes(tmp_path, as_users_have_it):
     folder = tmp_path / "run"
     main(["speed", "--quick", "--out", str(folder)])
