@@ -254,6 +254,7 @@ class WARP(AbstractModel):
         return scan_by_adjoint(
             step,
             self.transition,
+            self.transition.held(),
             body,
             lambda outputs, taken: taken,
             (state.theta, state.hidden),

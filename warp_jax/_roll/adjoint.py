@@ -27,6 +27,7 @@ Move = Callable[[PyTree, PyTree], PyTree]
 def states_by_adjoint(
     step: Step,
     parameters: PyTree,
+    held: PyTree,
     theta: Weights,
     inputs: Float[Array, "t c"],
     moves: Mask | None,
@@ -37,6 +38,7 @@ def states_by_adjoint(
 
     - `step`: a step; closes over nothing that is differentiated.
     - `parameters`: what it depends on, as a transition.
+    - `held`: the same where no gradient is asked for.
     - `theta`, `inputs`, `moves`: those of a roll.
     """
 
@@ -48,7 +50,9 @@ def states_by_adjoint(
         return jnp.concatenate([theta[None], states[:-1]]), inputs
 
     steps = inputs, moves
-    return scan_by_adjoint(step, parameters, body, taken, theta, None, theta, steps)[1]
+    return scan_by_adjoint(
+        step, parameters, held, body, taken, theta, None, theta, steps
+    )[1]
 
 
 class Driven(eqx.Module):
@@ -66,6 +70,7 @@ class Driven(eqx.Module):
 def scan_by_adjoint(
     step: Step,
     parameters: PyTree,
+    held: PyTree,
     body: Callable[[Move, Any, Any, Any], tuple[Any, Any, Any]],
     taken: Callable[[Any, Any], tuple[PyTree, PyTree]],
     like: PyTree,
@@ -77,7 +82,7 @@ def scan_by_adjoint(
 
     **Arguments:**
 
-    - `step`, `parameters`: those of `states_by_adjoint`; a state may have any structure.
+    - `step`, `parameters`, `held`: those of `states_by_adjoint`; a state may have any structure.
     - `body`: `(move, operands, carry, inputs) -> carry, output, record`. Calls `move`,
         which is `step` at the parameters, once.
     - `taken`: `(outputs, records) -> states, inputs`: what all steps were taken on.
@@ -85,8 +90,6 @@ def scan_by_adjoint(
     - `operands`: what else `body` depends on; it closes over nothing differentiated.
     - `carry`, `inputs`: those of a scan.
     """
-    weights, rest = eqx.partition(parameters, eqx.is_inexact_array)
-    fixed = eqx.combine(lax.stop_gradient(weights), rest)
     arrays, others = eqx.partition((operands, carry, inputs), eqx.is_inexact_array)
     length = len(jax.tree.leaves(inputs)[0])
     taps = jax.tree.map(lambda a: jnp.zeros((length, *a.shape), a.dtype), like)
@@ -99,7 +102,7 @@ def scan_by_adjoint(
 
             def move(state, step_inputs):
                 # The cotangent of what is added is that of the state after the step.
-                return jax.tree.map(jnp.add, step(fixed, state, step_inputs), tap)
+                return jax.tree.map(jnp.add, step(held, state, step_inputs), tap)
 
             carry, output, record = body(move, operands, carry, inputs)
             return carry, (output, record)
@@ -109,9 +112,9 @@ def scan_by_adjoint(
 
     arrays_held = lax.stop_gradient(arrays)
     result, pull, records = jax.vjp(scan, arrays_held, taps, has_aux=True)
-    held = lax.stop_gradient(taken(result[1], records))
+    began = lax.stop_gradient(taken(result[1], records))
     # Has the value of the states, which nobody needs; what counts is its derivative.
-    states = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(*held)
+    states = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(*began)
     return _attach(result, pull, arrays, states)
 
 

@@ -59,8 +59,10 @@ class ChunkedRoll(AbstractRoll):
         if len(starts) < len(drives[0]):
             starts = jnp.concatenate([theta[None], starts])
 
+        held = transition.held()
+
         def states(start, drives):
-            return states_by_adjoint(advance, transition, start, *drives)
+            return states_by_adjoint(advance, transition, held, start, *drives)
 
         def part(_, steps):
             start, drives, context = steps
@@ -117,7 +119,9 @@ class ChunkedRoll(AbstractRoll):
             return theta[None], first
         if counts is None:
             hop = lambda gain, theta, added: transition.act(gain, theta) + added  # noqa: E731
-            after = states_by_adjoint(hop, gains[-1], first, added[1:], None)
+            whole = gains[-1]
+            held = transition.hold(whole)
+            after = states_by_adjoint(hop, whole, held, first, added[1:], None)
             states = jnp.concatenate([theta[None], first[None], after])
             return states[:-1], states[-1]
 

@@ -62,7 +62,9 @@ class SequentialRoll(AbstractRoll):
 
         def states(theta, dxs, moves):
             if self.limit is None:
-                return states_by_adjoint(advance, transition, theta, dxs, moves)
+                return states_by_adjoint(
+                    advance, transition, transition.held(), theta, dxs, moves
+                )
             return lax.scan(twice, theta, (dxs, moves))[1]
 
         if self.segment is None:

@@ -5,6 +5,7 @@ import math
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
@@ -63,6 +64,15 @@ class AbstractTransition(eqx.Module):
     def act(self, gain: PyTree[Array], theta: Weights) -> Weights:
         """Returns what a gain makes of a state, of shape `(state,)`."""
         return gain @ theta
+
+    def hold(self, gain: PyTree[Array]) -> PyTree[Array]:
+        """Returns a gain for `act` in a scan that is differentiated in the states alone."""
+        return lax.stop_gradient(gain)
+
+    def held(self) -> "AbstractTransition":
+        """Returns this transition for a scan that is differentiated in the states alone."""
+        weights, rest = eqx.partition(self, eqx.is_inexact_array)
+        return eqx.combine(lax.stop_gradient(weights), rest)
 
     @property
     def gain_size(self) -> int:

@@ -1,6 +1,8 @@
 """A as a full matrix: the paper's own transition."""
 
 import equinox as eqx
+import jax
+import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -35,8 +37,51 @@ class DenseTransition(AbstractTransition):
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
 
+    def hold(self, gain: Float[Array, "p p"]) -> "HeldMatrix":
+        return HeldMatrix(gain)
+
+    def held(self) -> "DenseTransition":
+        return eqx.tree_at(lambda t: t.A, super().held(), self.hold(self.A))
+
     def matrix(self) -> Float[Array, "p p"]:
         return self.A
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B
+
+
+class HeldMatrix(eqx.Module):
+    """A matrix that is not differentiated, with its transpose beside it, for products in
+    every turn of a scan.
+
+    The cotangent of `A @ theta` is a product with the transpose; made from A itself it reads
+    A against its layout and takes twice as long.
+    """
+
+    A: Float[Array, "p p"]
+    transpose: Float[Array, "p p"]
+
+    def __init__(self, A: Float[Array, "p p"]):
+        self.A = lax.stop_gradient(A)
+        # Without the barrier XLA undoes the copy.
+        self.transpose = lax.optimization_barrier(self.A.T)
+
+    def __matmul__(self, theta: Weights) -> Weights:
+        return _product(self.A, self.transpose, theta)
+
+
+@jax.custom_vjp
+def _product(A, transpose, theta):
+    # Of a batch, the barrier keeps states as columns: rows make a slower product.
+    return lax.optimization_barrier(A @ theta)
+
+
+def _forward(A, transpose, theta):
+    return _product(A, transpose, theta), transpose
+
+
+def _backward(transpose, cotangent):
+    return None, None, lax.optimization_barrier(transpose @ cotangent)
+
+
+_product.defvjp(_forward, _backward)
