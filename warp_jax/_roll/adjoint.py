@@ -82,7 +82,8 @@ def scan_by_adjoint(
 
     **Arguments:**
 
-    - `step`, `parameters`, `held`: those of `states_by_adjoint`; a state may have any structure.
+    - `step`, `parameters`, `held`: those of `states_by_adjoint`; a state may have
+        any structure.
     - `body`: `(move, operands, carry, inputs) -> carry, output, record`. Calls `move`,
         which is `step` at the parameters, once.
     - `taken`: `(outputs, records) -> states, inputs`: what all steps were taken on.
@@ -101,8 +102,7 @@ def scan_by_adjoint(
             inputs, tap = turn_inputs
 
             def move(state, step_inputs):
-                # The cotangent of what is added is that of the state after the step.
-                return jax.tree.map(jnp.add, step(held, state, step_inputs), tap)
+                return _tapped(step(held, state, step_inputs), tap)
 
             carry, output, record = body(move, operands, carry, inputs)
             return carry, (output, record)
@@ -116,6 +116,15 @@ def scan_by_adjoint(
     # Has the value of the states, which nobody needs; what counts is its derivative.
     states = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(*began)
     return _attach(result, pull, arrays, states)
+
+
+@jax.custom_vjp
+def _tapped(state, tap):
+    """Returns `state`; its cotangent is also that of `tap`, which is never read."""
+    return state
+
+
+_tapped.defvjp(lambda state, tap: (state, None), lambda _, slope: (slope, slope))
 
 
 @jax.custom_vjp

@@ -76,12 +76,16 @@ def read_in_turns(
     count = max(1, AT_ONCE // footprint)
     if count >= length:
         return jax.vmap(read)(steps)
-    # Turns of equal length: what fills up the last one is read in vain.
-    count = math.ceil(length / math.ceil(length / count))
+    # Turns of equal length: what fills up the last one is read in vain, and a copy of all.
+    even = next(n for n in range(count, 0, -1) if length % n == 0)
+    balanced = math.ceil(length / math.ceil(length / count))
+    count = even if 2 * even > count else balanced
 
     def fill(array: Array) -> Array:
-        ends = [(0, -length % count)] + [(0, 0)] * (array.ndim - 1)
-        return jnp.pad(array, ends, mode="edge")
+        last = jnp.broadcast_to(array[-1], (-length % count, *array.shape[1:]))
+        return jnp.concatenate([array, last])
 
-    turns = split(jax.tree.map(fill, steps), count)
+    if length % count:
+        steps = jax.tree.map(fill, steps)
+    turns = split(steps, count)
     return join(lax.map(jax.vmap(read), turns), length)
