@@ -173,3 +173,30 @@ def test_kernels_too_large_to_hold_are_warned_of(monkeypatch, double):
         got = model(xs, ts)
     assert_close(got, make_model(roll=wj.SequentialRoll())(xs, ts))
     make_model(Choices("subspace_dense"), roll=wj.ConvolutionRoll())(xs, ts)
+
+
+@pytest.mark.parametrize("name", TRANSITIONS)
+def test_held_transitions_step_alike_and_keep_their_gradient(name, getkey, precision):
+    transition, keys = two(name)[0], [getkey() for _ in range(3)]
+    theta, slope = jr.normal(keys[0], (2, 5, 14))
+    dx = jr.normal(keys[1], (5, transition.input_size))
+
+    def steps(transition, theta):
+        return jnp.sum(slope * jax.vmap(transition.step)(theta, dx))
+
+    def acts(transition, gain, theta):
+        return jnp.sum(slope * jax.vmap(transition.act, (None, 0))(gain, theta))
+
+    value, gradient = jax.value_and_grad(steps, 1)(transition, theta)
+    held, held_gradient = jax.value_and_grad(steps, 1)(transition.held(), theta)
+    assert_close(held, value)
+    assert_close(held_gradient, gradient)
+    gain = transition.gain()
+    value, gradient = jax.value_and_grad(acts, 2)(transition, gain, theta)
+    held, held_gradient = jax.value_and_grad(acts, 2)(
+        transition, transition.hold(gain), theta
+    )
+    assert_close(held, value)
+    assert_close(held_gradient, gradient)
+    slopes = eqx.filter_grad(lambda t: steps(t.held(), theta))(transition)
+    assert not any(np.any(leaf) for leaf in jax.tree.leaves(slopes))

@@ -54,8 +54,8 @@ class HeldMatrix(eqx.Module):
     """A matrix that is not differentiated, with its transpose beside it, for products in
     every turn of a scan.
 
-    The cotangent of `A @ theta` is a product with the transpose; made from A itself it reads
-    A against its layout and takes twice as long.
+    The cotangent of `A @ theta` is a product with the transpose; made from A itself it
+    reads A against its layout and takes twice as long.
     """
 
     A: Float[Array, "p p"]
