@@ -82,7 +82,7 @@ class LowRankTransition(AbstractTransition):
         self.B = jnp.zeros((self.state_size, self.input_size))
 
     def apply(self, theta: Weights) -> Weights:
-        return self.a * theta + self.U @ (self.V.T @ theta)
+        return self.a * theta + self.U @ (theta @ self.V)
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
@@ -108,7 +108,7 @@ class LowRankTransition(AbstractTransition):
             scaled=True,
         )
         rest = jnp.zeros(self.rank + self.input_size, theta.dtype)
-        start = jnp.concatenate([self.V.T @ theta, rest, jnp.ones(1, theta.dtype)])
+        start = jnp.concatenate([theta @ self.V, rest, jnp.ones(1, theta.dtype)])
         return Reduction(LowRankCoefficients(self.a, *mixing), start, span)
 
 
