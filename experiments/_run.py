@@ -9,6 +9,7 @@ models/MODEL.eqx     the chosen models
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import platform
@@ -66,14 +67,19 @@ class Trial:
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
-        warmup = max(1, self.steps // 20)
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, warmup, max(self.steps, warmup + 1)
-        )
-        return optax.chain(
-            optax.clip_by_global_norm(1.0),
-            optax.adamw(schedule, weight_decay=self.weight_decay),
-        )
+        return _optimizer(self.steps, self.learning_rate, self.weight_decay)
+
+
+@functools.cache
+def _optimizer(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
+    """The same object for the same numbers, so that trials share what is compiled."""
+    warmup = max(1, steps // 20)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, rate, warmup, max(steps, warmup + 1)
+    )
+    return optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay)
+    )
 
 
 class Run:
