@@ -82,6 +82,33 @@ class Still(wj.AbstractCoordinates):
         return jnp.zeros(1, time.dtype)
 
 
+class Unmoved(wj.AbstractTransition):
+    """`theta_t = theta_0`: the state keeps what the first observation made of it."""
+
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def apply(self, theta: Float[Array, " p"]) -> Float[Array, " p"]:
+        return theta
+
+    def inject(self, dx: Float[Array, " c"]) -> Float[Array, " p"]:
+        return jnp.zeros(self.state_size, dx.dtype)
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return jnp.eye(self.state_size)
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return jnp.zeros((self.state_size, self.input_size))
+
+
+def held(model: wj.WARP) -> wj.WARP:
+    """Returns a model whose state no observation moves. A law's parameters are then those
+    that it began with: a recurrence can bend a wrong law as it goes.
+    """
+    size, inputs = model.transition.state_size, model.transition.input_size
+    return eqx.tree_at(lambda m: m.transition, model, Unmoved(size, inputs))
+
+
 # State size, input size, length and key -> A and B.
 Transition = Callable[[int, int, int, Any], wj.AbstractTransition]
 
