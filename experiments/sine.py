@@ -32,11 +32,13 @@ PUBLISHED = {
     "WARP-Phys, wrong law, published": (0.0509, 0.0251, 0.0237, 0.0233, 0.0233),
     "neural ODE, published": (0.816, 0.0352, 0.0320, 0.0320, 0.0320),
 }
-STEPS = {"quick": 2000, "paper": 20_000}
+STEPS = {"quick": 1500, "paper": 20_000}
 # The paper's batches are all of the waves.
 BATCH = {"quick": 10, "paper": max(SIZES.values())}
 TITLES = {"quick": ("tiny", "small", "large"), "paper": tuple(SIZES)}
-RATE = 1e-2
+# The best of 3e-3, 1e-2 and 3e-2 on validation data, seed 0 and 10 waves, for every model
+# but the held laws.
+RATE = 3e-2
 # What turns an auxiliary network into a decoder. The waves have a frequency of one, and
 # the paper reads the phase at the time asked for: free in time.
 sinusoid = wj.physics.SinusoidDecoder
