@@ -172,6 +172,38 @@ def warp(
     )
 
 
+def published(
+    inputs: int,
+    outputs: int,
+    *,
+    width: int,
+    depth: int,
+    decode: Callable[[Any], wj.AbstractDecoder] = wj.NetworkDecoder,
+    hyper: int | None = 2,
+    drive: wj.Increments = wj.Increments(),
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP as the paper has it (arXiv 2506.01153): a dense A from the identity, B
+    from zero, a network of the time alone. Its parameters are as many as the square of the
+    network's, and more.
+
+    - `decode`: makes the decoder of the network, with the paper's final activation.
+    - `hyper`: hidden layers of the hypernetwork; `None` learns the initial state.
+    """
+    network_key, initial_key = jr.split(key)
+    network = eqx.nn.MLP(1, outputs, width, depth, jnn.silu, key=network_key)
+    theta = wj.NetworkDecoder(network).flatten(network)
+    size = theta.size
+    return wj.WARP(
+        decoder=decode(network),
+        transition=wj.DenseTransition(size, inputs + drive.time_channel),
+        initial=wj.LearntInitial(theta)
+        if hyper is None
+        else wj.Hypernetwork(inputs, size, hyper, theta=theta, key=initial_key),
+        drive=drive,
+    )
+
+
 class ScaledIncrements(wj.Increments):
     """Increments in a unit in which they are of the order of one."""
 

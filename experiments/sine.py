@@ -17,7 +17,7 @@ from . import _figures as figures
 from ._config import Config
 from ._data import Dataset, make_sine, Split
 from ._data.sine import SIZES
-from ._models import held, rivals
+from ._models import held, published, rivals
 from ._run import count, Run, Trial
 from ._systems import change
 from ._tasks import Reconstruction
@@ -69,14 +69,8 @@ def quick(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WAR
 
 
 def paper(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WARP:
-    """Returns the paper's WARP: 48 x 3, a dense A, and the paper's hypernetwork."""
-    keys = jr.split(key)
-    decoder = decode(eqx.nn.MLP(1, 1, 48, 3, jnn.silu, key=keys[0]))
-    return wj.WARP(
-        decoder=decoder,
-        transition=wj.DenseTransition(decoder.state_size, 1),
-        initial=wj.Hypernetwork(1, decoder.state_size, key=keys[1]),
-    )
+    """Returns the paper's WARP."""
+    return published(1, 1, width=48, depth=3, decode=decode, key=key)
 
 
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
