@@ -20,6 +20,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
@@ -67,19 +68,32 @@ class Trial:
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
-        return _optimizer(self.steps, self.learning_rate, self.weight_decay)
+        unit = _at_unit_rate(self.steps, self.weight_decay)
+        rate = self.learning_rate
+        return optax.GradientTransformation(
+            lambda params: (jnp.asarray(rate, float), unit.init(params)), unit.update
+        )
 
 
 @functools.cache
-def _optimizer(steps: int, rate: float, decay: float) -> optax.GradientTransformation:
-    """The same object for the same numbers, so that trials share what is compiled."""
+def _at_unit_rate(steps: int, decay: float) -> optax.GradientTransformation:
+    """Returns the optimizer at a rate of one. Its update multiplies by the rate that its
+    state holds, so that trials at several rates share what is compiled.
+    """
     warmup = max(1, steps // 20)
     schedule = optax.warmup_cosine_decay_schedule(
-        0.0, rate, warmup, max(steps, warmup + 1)
+        0.0, 1.0, warmup, max(steps, warmup + 1)
     )
-    return optax.chain(
+    chain = optax.chain(
         optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay)
     )
+
+    def update(updates, state, params=None):
+        rate, inner = state
+        changes, inner = chain.update(updates, inner, params)
+        return jax.tree.map(lambda change: rate * change, changes), (rate, inner)
+
+    return optax.GradientTransformation(chain.init, update)
 
 
 class Run:

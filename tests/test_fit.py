@@ -71,13 +71,14 @@ def test_trainings_of_the_same_kind_are_compiled_once():
         traced.append(1)
         return line(model, batch, key)
 
-    options = {"loss": loss, "optimizer": optax.sgd(0.1)}
-    first, _ = train(**options)
-    # Other numbers, and the same shapes.
-    second, _ = train(**options, model={"w": jnp.ones(())}, key=jr.key(8))
+    optimizer = optax.sgd(0.1)
+    first, _ = train(loss, optimizer=optimizer)
+    # Other numbers, another start of the optimizer, and the same shapes.
+    other = optimizer._replace(init=lambda params: optimizer.init(params))
+    second, _ = train(loss, optimizer=other, model={"w": jnp.ones(())}, key=jr.key(8))
     assert len(traced) == 1
     assert_close(second["w"], 3 + (first["w"] - 3) * 2 / 3)
-    train(**options, model={"w": jnp.zeros(2)})
+    train(loss, optimizer=optimizer, model={"w": jnp.zeros(2)})
     assert len(traced) == 2
 
 

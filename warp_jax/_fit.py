@@ -166,7 +166,8 @@ def fit(
     loop = _Loop(
         call,
         loss,
-        optimizer,
+        # What starts an optimizer is no part of a step, nor a reason to compile it anew.
+        optimizer._replace(init=_begun),
         key,
         validate,
         every,
@@ -278,6 +279,10 @@ def _progress(
     return Progress(record.step, steps, loss, norm, figure, best, seconds)
 
 
+def _begun(params: PyTree) -> PyTree:
+    raise NotImplementedError("The state of this optimizer is begun already.")
+
+
 @eqx.filter_jit
 def _update(
     loss: Loss,
@@ -288,7 +293,7 @@ def _update(
     step: Array,
 ) -> _Trained:
     """Returns what follows a step. Compiled once for all trainings of the same loss,
-    optimizer and shapes.
+    optimizer's update and shapes.
     """
     model = trained.model
     key = jr.fold_in(key, step)
