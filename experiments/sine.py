@@ -82,21 +82,26 @@ def paper(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WAR
     return published(1, 1, width=48, depth=3, decode=decode, key=key)
 
 
+def warps(preset: str, key: jax.Array) -> dict[str, wj.WARP]:
+    """Returns the WARPs with and without a law; all begin with the same weights."""
+    make = {"quick": quick, "paper": paper}[preset]
+    made = {name: make(decode, key) for name, decode in DECODERS.items()}
+    return made | {f"{name}, held": held(made[name]) for name in HELD}
+
+
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
     """Returns all models, those without a law of about equal size."""
     warp_key, rival_key = jr.split(key)
-    make = {"quick": quick, "paper": paper}[preset]
-    warps = {name: make(decode, warp_key) for name, decode in DECODERS.items()}
-    warps |= {f"{name}, held": held(warps[name]) for name in HELD}
+    made = warps(preset, warp_key)
     others = rivals(
         1,
         1,
         length=LENGTH,
         scale=change(data),
-        parameters=count(warps["WARP"]),
+        parameters=count(made["WARP"]),
         key=rival_key,
     )
-    return {**warps, **others}
+    return {**made, **others}
 
 
 def waves(train: Split, size: int, batch: int) -> Split:
