@@ -82,6 +82,33 @@ class Still(wj.AbstractCoordinates):
         return jnp.zeros(1, time.dtype)
 
 
+class Unmoved(wj.AbstractTransition):
+    """`theta_t = theta_0`: the state keeps what the first observation made of it."""
+
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def apply(self, theta: Float[Array, " p"]) -> Float[Array, " p"]:
+        return theta
+
+    def inject(self, dx: Float[Array, " c"]) -> Float[Array, " p"]:
+        return jnp.zeros(self.state_size, dx.dtype)
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return jnp.eye(self.state_size)
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return jnp.zeros((self.state_size, self.input_size))
+
+
+def held(model: wj.WARP) -> wj.WARP:
+    """Returns a model whose state no observation moves. A law's parameters are then those
+    that it began with: a recurrence can bend a wrong law as it goes.
+    """
+    size, inputs = model.transition.state_size, model.transition.input_size
+    return eqx.tree_at(lambda m: m.transition, model, Unmoved(size, inputs))
+
+
 # State size, input size, length and key -> A and B.
 Transition = Callable[[int, int, int, Any], wj.AbstractTransition]
 
@@ -142,6 +169,38 @@ def warp(
             inputs, size, 1, width=8, theta=decoder.flatten(network), key=initial_key
         ),
         coordinates=coordinates,
+    )
+
+
+def published(
+    inputs: int,
+    outputs: int,
+    *,
+    width: int,
+    depth: int,
+    decode: Callable[[Any], wj.AbstractDecoder] = wj.NetworkDecoder,
+    hyper: int | None = 2,
+    drive: wj.Increments = wj.Increments(),
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP as the paper has it (arXiv 2506.01153): a dense A from the identity, B
+    from zero, a network of the time alone. Its parameters are as many as the square of the
+    network's, and more.
+
+    - `decode`: makes the decoder of the network, with the paper's final activation.
+    - `hyper`: hidden layers of the hypernetwork; `None` learns the initial state.
+    """
+    network_key, initial_key = jr.split(key)
+    network = eqx.nn.MLP(1, outputs, width, depth, jnn.silu, key=network_key)
+    theta = wj.NetworkDecoder(network).flatten(network)
+    size = theta.size
+    return wj.WARP(
+        decoder=decode(network),
+        transition=wj.DenseTransition(size, inputs + drive.time_channel),
+        initial=wj.LearntInitial(theta)
+        if hyper is None
+        else wj.Hypernetwork(inputs, size, hyper, theta=theta, key=initial_key),
+        drive=drive,
     )
 
 

@@ -9,6 +9,7 @@ models/MODEL.eqx     the chosen models
 """
 
 import dataclasses
+import functools
 import importlib.metadata
 import json
 import platform
@@ -19,6 +20,7 @@ from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
@@ -66,14 +68,32 @@ class Trial:
 
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
-        warmup = max(1, self.steps // 20)
-        schedule = optax.warmup_cosine_decay_schedule(
-            0.0, self.learning_rate, warmup, max(self.steps, warmup + 1)
+        unit = _at_unit_rate(self.steps, self.weight_decay)
+        rate = self.learning_rate
+        return optax.GradientTransformation(
+            lambda params: (jnp.asarray(rate, float), unit.init(params)), unit.update
         )
-        return optax.chain(
-            optax.clip_by_global_norm(1.0),
-            optax.adamw(schedule, weight_decay=self.weight_decay),
-        )
+
+
+@functools.cache
+def _at_unit_rate(steps: int, decay: float) -> optax.GradientTransformation:
+    """Returns the optimizer at a rate of one. Its update multiplies by the rate that its
+    state holds, so that trials at several rates share what is compiled.
+    """
+    warmup = max(1, steps // 20)
+    schedule = optax.warmup_cosine_decay_schedule(
+        0.0, 1.0, warmup, max(steps, warmup + 1)
+    )
+    chain = optax.chain(
+        optax.clip_by_global_norm(1.0), optax.adamw(schedule, weight_decay=decay)
+    )
+
+    def update(updates, state, params=None):
+        rate, inner = state
+        changes, inner = chain.update(updates, inner, params)
+        return jax.tree.map(lambda change: rate * change, changes), (rate, inner)
+
+    return optax.GradientTransformation(chain.init, update)
 
 
 class Run:

@@ -1,26 +1,114 @@
 """lorenz: forecasts of a chaotic system, on and off the attractor of the training."""
 
+import functools
+
+import diffrax
 import jax
+import jax.numpy as jnp
+
+import warp_jax as wj
 
 from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset, make_lorenz
-from ._data.lorenz import LENGTHS, SIZES
-from ._run import Run
-from ._systems import compare, contenders, draw, predictions
+from ._data.lorenz import LENGTHS, SIZES, STEP
+from ._flows import Flow
+from ._models import law, published, rivals, warp
+from ._run import count, Run
+from ._systems import change, compare, draw, predictions
 from ._tasks import Forecast
 from .baselines import Model
 
 
-# What is forecast lasts 1 unit of time, or the paper's 500 steps of 10 units.
+# What is forecast lasts 1 unit of time, of which it takes 1.1 for an error to grow by a
+# factor e; or the paper's 500 steps of 10 units.
 CONTEXT = {"quick": 50, "paper": 500}
+# Deviations from the mean; the attractor has less than 4.
+LIMIT = 10.0
 STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 64}
 
 
-def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
-    """Models of about 17 000 parameters each."""
-    return contenders(data, key)
+def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+    """Models of about 17 000 parameters each, or as many as the paper's WARP has."""
+    warp_key, rival_key = jax.random.split(key)
+    length, scale = data.train.xs.shape[1], change(data)
+    make = {
+        "quick": functools.partial(warp, length=length, scale=scale),
+        "paper": functools.partial(
+            published,
+            width=128,
+            depth=1,
+            decode=lambda network: wj.ActivatedDecoder(
+                wj.NetworkDecoder(network), wj.Clip(5.0)
+            ),
+            drive=wj.Increments(time_channel=True),
+        ),
+    }[preset]
+    model = make(3, 3, key=warp_key)
+    parameters = count(model)
+    others = rivals(
+        3, 3, length=length, scale=scale, parameters=parameters, key=rival_key
+    )
+    return {"WARP": model, **others}
+
+
+def laws(data: Dataset, key: jax.Array) -> dict[str, Model]:
+    """WARPs that know the law but not its three numbers, which begin at about twice
+    what they are; and one that has it wrong: without the damping of y.
+    """
+    assert data.scale is not None and data.centre is not None
+    scale, centre = (tuple(a.tolist()) for a in (data.scale, data.centre))
+    length = data.train.xs.shape[1]
+
+    def field(damping, t, place, p):
+        # Far off the attractor slopes grow no further: a wrong law stays finite.
+        inside = jnp.clip(place, -LIMIT, LIMIT)
+        x, y, z = jnp.asarray(centre) + jnp.asarray(scale) * inside
+        slope = (
+            p["sigma"] * (y - x),
+            x * (p["rho"] - z) - damping * y,
+            x * y - p["beta"] * z,
+        )
+        return jnp.stack(slope) / jnp.asarray(scale)
+
+    def decode(damping, network):
+        return wj.physics.ODEDecoder(
+            network,
+            functools.partial(field, damping),
+            size=3,
+            parameters={
+                "sigma": wj.physics.Interval(0.0, 40.0),
+                "rho": wj.physics.Interval(0.0, 100.0),
+                "beta": wj.physics.Interval(0.0, 10.0),
+            },
+            # A time step of the data is one of the solver.
+            stepsize_controller=diffrax.ConstantStepSize(),
+            dt0=1.0,
+            max_steps=2,
+            time_scale=STEP * (length - 1),
+        )
+
+    make = functools.partial(law, length=length, scale=change(data), key=key)
+    return {
+        "WARP-Phys, learnt": make(functools.partial(decode, 1.0), 3, 3),
+        "WARP-Phys, wrong law": make(functools.partial(decode, 0.0), 3, 3),
+    }
+
+
+def identified(data: Dataset) -> dict[str, Model]:
+    """Equations that each context identifies by least squares from the terms of the law,
+    as they are in normalised channels: nothing is trained. The wrong one lacks `x z`.
+    """
+    dt = 1 / (data.train.xs.shape[1] - 1)
+    terms = {
+        "WARP-Phys, identified": lambda x: jnp.stack([*x, x[0] * x[1], x[0] * x[2]]),
+        "WARP-Phys, identified, wrong law": lambda x: jnp.stack([*x, x[0] * x[1]]),
+    }
+    return {
+        name: wj.physics.least_squares(Flow.of(lift, 3, dt=dt))
+        for name, lift in terms.items()
+    }
 
 
 def run(config: Rated) -> dict:
@@ -29,14 +117,12 @@ def run(config: Rated) -> dict:
     preset = run.config.preset
     data = make_lorenz(SIZES[preset], LENGTHS[preset])
     task = Forecast(CONTEXT[preset])
-    trained = compare(
-        run,
-        data,
-        task,
-        models(data, run.key("models")),
-        steps=STEPS,
-        batch=BATCH,
-    )
+    learnt = models(data, preset, run.key("models")) | laws(data, run.key("laws"))
+    trained = compare(run, data, task, learnt, steps=STEPS, batch=BATCH)
+    for name, model in identified(data).items():
+        if run.wants(name):
+            trained[name] = model
+            run.reference(name, task.test(data)(model))
     shown = data.test.xs[0]
     predicted = predictions(task, trained, shown)
     draw(run, shown, predicted)

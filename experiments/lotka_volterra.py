@@ -4,10 +4,12 @@ import functools
 
 import jax
 
+import warp_jax as wj
+
 from ._config import Rated
 from ._data import Dataset, make_lotka_volterra
 from ._data.lotka_volterra import SIZES
-from ._models import low_rank, rivals, warp
+from ._models import low_rank, published, rivals, warp
 from ._run import count, Run
 from ._systems import compare, draw, predictions
 from ._tasks import RepeatCopy
@@ -20,16 +22,33 @@ BATCH = {"quick": 16, "paper": 1024}
 CYCLES = 20.0
 
 
-def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
-    """Models of about 16 000 parameters each, whose changes are of the order of one: after
-    the piece the latest observation is a zero.
+def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+    """Models of about 16 000 parameters each, or as many as the paper's WARP has. Changes
+    are of the order of one: after the piece the latest observation is a zero.
     """
     warp_key, rival_key = jax.random.split(key)
     length = data.train.xs.shape[1]
-    transition = functools.partial(low_rank, cycles=CYCLES)
-    model = warp(2, 2, length=length, scale=1.0, transition=transition, key=warp_key)
+    make = {
+        "quick": functools.partial(
+            warp,
+            length=length,
+            scale=1.0,
+            transition=functools.partial(low_rank, cycles=CYCLES),
+        ),
+        "paper": functools.partial(
+            published,
+            width=48,
+            depth=3,
+            decode=lambda network: wj.ActivatedDecoder(
+                wj.NetworkDecoder(network), wj.DynamicTanh(2)
+            ),
+            hyper=None,
+        ),
+    }[preset]
+    model = make(2, 2, key=warp_key)
+    parameters = count(model)
     others = rivals(
-        2, 2, length=length, scale=1.0, parameters=count(model), key=rival_key
+        2, 2, length=length, scale=1.0, parameters=parameters, key=rival_key
     )
     return {"WARP": model, **others}
 
@@ -43,7 +62,7 @@ def run(config: Rated) -> dict:
         run,
         data,
         task,
-        models(data, run.key("models")),
+        models(data, preset, run.key("models")),
         steps=STEPS,
         batch=BATCH,
     )

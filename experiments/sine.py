@@ -1,115 +1,152 @@
 """sine: one period of a sine from its first value, by the number of training waves."""
 
-import math
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
 import jax.nn as jnn
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Config
-from ._data import make_sine
+from ._config import Flag, Rated
+from ._data import Dataset, make_sine, Split
 from ._data.sine import SIZES
-from ._models import sized
+from ._models import held, published, rivals
 from ._run import count, Run, Trial
+from ._systems import change
 from ._tasks import Reconstruction
-from .baselines import GRU, LRU, LSTM, Model, neural_ode, recurrent, Transformer
+from .baselines import Model
 
 
 LENGTH = 16
 # `paper_mse` by number of training waves, as published (arXiv 2506.01153).
 PUBLISHED = {
     "WARP, published": (0.0306, 2.77e-4, 9.51e-4, 4.74e-4, 6.15e-4),
+    "WARP-Phys, published": (0.0751, 6.2e-5, 6.7e-5, 5.5e-5, 4.8e-5),
+    "WARP-Phys, wrong law, published": (0.0509, 0.0251, 0.0237, 0.0233, 0.0233),
     "neural ODE, published": (0.816, 0.0352, 0.0320, 0.0320, 0.0320),
 }
-STEPS = {"quick": 1000, "paper": 20_000}
-RATE = 3e-3
+STEPS = {"quick": 1500, "paper": 20_000}
+# The paper's batches are all of the waves.
+BATCH = {"quick": 10, "paper": max(SIZES.values())}
+TITLES = {"quick": ("tiny", "small"), "paper": tuple(SIZES)}
+# What turns an auxiliary network into a decoder. The waves have a frequency of one, and
+# the paper reads the phase at the time asked for: free in time.
+sinusoid = wj.physics.SinusoidDecoder
+wrong = functools.partial(sinusoid, frequency=1.2)
+DECODERS: dict[str, Callable[[Any], wj.AbstractDecoder]] = {
+    "WARP": wj.NetworkDecoder,
+    "WARP-Phys": sinusoid,
+    "WARP-Phys, free in time": functools.partial(sinusoid, at=None),
+    "WARP-Phys, wrong law": wrong,
+    "WARP-Phys, wrong law, free in time": functools.partial(wrong, at=None),
+}
+# Those of them that are also there with a state that nothing moves.
+HELD = ("WARP-Phys", "WARP-Phys, wrong law")
 
 
-def quick(key: jax.Array) -> dict[str, Model]:
-    """Models of about 6 000 parameters each."""
-    keys = jr.split(key, 12)
-    network = eqx.nn.MLP(1, 1, 16, 2, jnn.silu, key=keys[0])
-    decoder = wj.NetworkDecoder(network)
-    size = decoder.state_size
-    warp = wj.WARP(
-        decoder=decoder,
-        transition=wj.LowRankTransition(
-            size, 1, 4, length=LENGTH, cycles=1, key=keys[1]
-        ),
-        initial=wj.Hypernetwork(
-            1, size, 1, width=8, theta=decoder.flatten(network), key=keys[2]
-        ),
+@dataclasses.dataclass(frozen=True)
+class Rates(Rated):
+    """What `sine` can be asked for: high rates do best, where they do not diverge."""
+
+    learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (
+        1e-2,
+        3e-2,
     )
-
-    def lstm(size):
-        return recurrent(LSTM(1, size, key=keys[7]), 1, 32, key=keys[8])
-
-    def transformer(size):
-        cell = Transformer(1, 2 * size, heads=2, window=LENGTH, key=keys[9])
-        return recurrent(cell, 1, 32, key=keys[10])
-
-    def ode(size):
-        return neural_ode(1, size, 1, 32, rate=2 * math.pi, key=keys[11])
-
-    parameters = count(warp)
-    return {
-        "WARP": warp,
-        "GRU": recurrent(GRU(1, 36, key=keys[3]), 1, 32, key=keys[5]),
-        "LRU": recurrent(LRU(1, 24, key=keys[4]), 1, 100, key=keys[6]),
-        "LSTM": sized(lstm, parameters),
-        "Transformer": sized(transformer, parameters),
-        "neural ODE": sized(ode, parameters),
-    }
+    """Each is tried with each model; validation data chooses."""
 
 
-def paper(key: jax.Array) -> dict[str, Model]:
-    """The paper's model: 48 x 3, a dense A, the paper's hypernetwork; and the baselines."""
+def quick(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WARP:
+    """Returns a WARP of about 11 000 parameters."""
     keys = jr.split(key, 3)
-    network = eqx.nn.MLP(1, 1, 48, 3, jnn.silu, key=keys[0])
-    decoder = wj.NetworkDecoder(network)
-    warp = wj.WARP(
-        decoder=decoder,
-        transition=wj.DenseTransition(decoder.state_size, 1),
-        initial=wj.Hypernetwork(1, decoder.state_size, key=keys[1]),
+    network = eqx.nn.MLP(1, 1, 16, 2, jnn.silu, key=keys[0])
+    theta = wj.NetworkDecoder(network).flatten(network)
+    return wj.WARP(
+        decoder=decode(network),
+        transition=wj.LowRankTransition(
+            theta.size, 1, 8, length=LENGTH, cycles=1, key=keys[1]
+        ),
+        initial=wj.Hypernetwork(1, theta.size, 1, width=16, theta=theta, key=keys[2]),
     )
-    return {**quick(keys[2]), "WARP": warp}
 
 
-def run(config: Config) -> dict:
+def paper(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WARP:
+    """Returns the paper's WARP."""
+    return published(1, 1, width=48, depth=3, decode=decode, key=key)
+
+
+def warps(preset: str, key: jax.Array) -> dict[str, wj.WARP]:
+    """Returns the WARPs with and without a law; all begin with the same weights."""
+    make = {"quick": quick, "paper": paper}[preset]
+    made = {name: make(decode, key) for name, decode in DECODERS.items()}
+    return made | {f"{name}, held": held(made[name]) for name in HELD}
+
+
+def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+    """Returns all models, those without a law of about equal size."""
+    warp_key, rival_key = jr.split(key)
+    made = warps(preset, warp_key)
+    others = rivals(
+        1,
+        1,
+        length=LENGTH,
+        scale=change(data),
+        parameters=count(made["WARP"]),
+        key=rival_key,
+    )
+    return {**made, **others}
+
+
+def waves(train: Split, size: int, batch: int) -> Split:
+    """Returns the first `size` waves, again and again until they fill a batch: so that a
+    batch has one shape whatever the size is.
+    """
+    return train.take(np.arange(max(size, batch)) % size)
+
+
+def run(config: Rates) -> dict:
     """Predict a sine of random phase from its first value; train on 1 to 10 000 of them."""
     data = make_sine()
     run = Run("sine", data.name, config)
-    task = Reconstruction(context=1)
-    make = {"quick": quick, "paper": paper}[run.config.preset]
+    assert isinstance(run.config, Rated)
+    rates, preset, task = (
+        run.config.learning_rates,
+        run.config.preset,
+        Reconstruction(context=1),
+    )
     curves: dict[str, dict[int, float]] = {}
     examples = {}
-    for title, size in SIZES.items():
-        for name, model in make(run.key("models")).items():
+    for name, model in models(data, preset, run.key("models")).items():
+        for title in TITLES[preset]:
+            size = SIZES[title]
             full = f"{title} ({size:,}): {name}"
             if not run.wants(full):
                 continue
-            batches = wj.Batches(
-                data.train.head(size), min(size, 100), key=run.key("batches", title)
-            )
+            batch = min(BATCH[preset], max(size, BATCH["quick"]))
             trial = Trial(
                 name=full,
                 model=model,
                 loss=task.loss,
-                batches=batches,
-                steps=run.config.steps or STEPS[run.config.preset],
+                batches=wj.Batches(
+                    waves(data.train, size, batch),
+                    batch,
+                    key=run.key("batches", title),
+                ),
+                steps=run.config.steps or STEPS[preset],
                 state_size=model.decoder.state_size,
                 validate=task.validate(data.validation),
                 test=task.test(data.test),
-                learning_rate=RATE,
                 weight_decay=0.0,
                 notes={"train_size": size},
             )
-            trained = run.train(trial)
+            trained = run.choose(full, trial.at(rates))
             curves.setdefault(name, {})[size] = run.results[-1]["metrics"]["paper_mse"]
             examples[full] = jax.vmap(task.predict, (None, 0))(
                 trained, jnp.asarray(data.test.xs[:1])

@@ -64,6 +64,24 @@ def test_steps_are_those_of_the_optimizer():
     assert history.validation == ()
 
 
+def test_trainings_of_the_same_kind_are_compiled_once():
+    traced = []
+
+    def loss(model, batch, key):
+        traced.append(1)
+        return line(model, batch, key)
+
+    optimizer = optax.sgd(0.1)
+    first, _ = train(loss, optimizer=optimizer)
+    # Other numbers, another start of the optimizer, and the same shapes.
+    other = optimizer._replace(init=lambda params: optimizer.init(params))
+    second, _ = train(loss, optimizer=other, model={"w": jnp.ones(())}, key=jr.key(8))
+    assert len(traced) == 1
+    assert_close(second["w"], 3 + (first["w"] - 3) * 2 / 3)
+    train(loss, optimizer=optimizer, model={"w": jnp.zeros(2)})
+    assert len(traced) == 2
+
+
 def test_only_floating_point_arrays_are_trained():
     model = {"w": jnp.zeros(()), "count": jnp.arange(2), "name": "line"}
     trained, _ = train(model=model)

@@ -1,5 +1,7 @@
 """The experiments on dynamical systems: their models, tasks and metrics."""
 
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,15 @@ from experiments import cheetah, lorenz, lotka_volterra, msd, silverbox, sine
 from experiments.__main__ import main
 from experiments._data import Dataset
 from experiments._data.dataset import unlabelled
+from experiments._models import held
 from experiments._run import count
-from experiments._tasks import Forecast, Jumps, RepeatCopy, Simulation
+from experiments._tasks import (
+    Forecast,
+    Jumps,
+    Reconstruction,
+    RepeatCopy,
+    Simulation,
+)
 
 from .helpers import assert_same, perturbed
 
@@ -29,15 +38,17 @@ def toy(channels):
         context = np.full(count, CONTEXT, np.int32)
         return unlabelled(random.normal(size=(count, LENGTH, channels)), context)
 
-    return Dataset("toy", part(4), part(2), part(3), part(2), np.ones(channels))
+    return Dataset(
+        "toy", part(4), part(2), part(3), part(2), *np.eye(2)[:, [0] * channels]
+    )
 
 
 # What makes the models, how many channels there are, and the task.
 EXPERIMENTS = {
     "msd": (msd.models, 2, Forecast(CONTEXT)),
-    "lorenz": (lorenz.models, 3, Forecast(CONTEXT)),
+    "lorenz": (partial(lorenz.models, preset="quick"), 3, Forecast(CONTEXT)),
     "cheetah": (cheetah.models, 17, Forecast(CONTEXT)),
-    "lotka_volterra": (lotka_volterra.models, 2, RepeatCopy()),
+    "lotka_volterra": (partial(lotka_volterra.models, preset="quick"), 2, RepeatCopy()),
     "silverbox": (silverbox.models, 2, Simulation(CONTEXT, known=1, step=0.1)),
 }
 
@@ -47,7 +58,7 @@ EXPERIMENTS = {
 def test_nothing_after_the_context_changes_a_forecast(experiment):
     make, channels, task = EXPERIMENTS[experiment]
     data = toy(channels)
-    models = make(data, jr.key(0))
+    models = make(data, key=jr.key(0))
     assert set(models) == {"WARP", "GRU", "LSTM", "LRU", "Transformer", "neural ODE"}
     size = count(models["WARP"])
     xs = jnp.asarray(data.test.xs[0])
@@ -71,7 +82,7 @@ def test_nothing_after_the_context_changes_a_forecast(experiment):
 def test_a_simulation_knows_its_inputs_up_to_the_time():
     make, channels, task = EXPERIMENTS["silverbox"]
     data = toy(channels)
-    models = make(data, jr.key(0))
+    models = make(data, key=jr.key(0))
     xs = jnp.asarray(data.test.xs[0])
     predict = eqx.filter_jit(task.predict)
     for name in ("WARP", "neural ODE"):
@@ -81,21 +92,44 @@ def test_a_simulation_knows_its_inputs_up_to_the_time():
         np.testing.assert_array_equal(moved[:, 0], [False] * 4 + [True])
 
 
+# What makes models that know a law, how many channels there are, and their tasks.
+LAWS = {
+    "msd": (msd.laws, 2, (Jumps(CONTEXT, longest=2, settled=1), Forecast(CONTEXT))),
+    "msd, identified": (
+        lambda data, key: {"identified": msd.identified(data)},
+        2,
+        (Jumps(CONTEXT, longest=2, settled=1), Forecast(CONTEXT)),
+    ),
+    "lorenz": (lorenz.laws, 3, (Forecast(CONTEXT),)),
+    "lorenz, identified": (
+        lambda data, key: lorenz.identified(data),
+        3,
+        (Forecast(CONTEXT),),
+    ),
+    "sine": (
+        lambda data, key: sine.warps("quick", key),
+        1,
+        (Reconstruction(CONTEXT),),
+    ),
+}
+
+
 @pytest.mark.slow
-def test_nothing_after_the_context_changes_the_forecast_of_a_law():
-    data = toy(2)
+@pytest.mark.parametrize("experiment", LAWS)
+def test_nothing_after_the_context_changes_the_forecast_of_a_law(experiment):
+    make, channels, tasks = LAWS[experiment]
+    data = toy(channels)
     xs = jnp.asarray(data.test.xs[0])
-    jumps = Jumps(CONTEXT, longest=2, settled=1)
-    models = {**msd.laws(data, jr.key(0)), "identified": msd.identified(data)}
-    for name, model in models.items():
+    for name, model in make(data, jr.key(0)).items():
         model = perturbed(model, 0, 0.1)
-        for task in (jumps, Forecast(CONTEXT)):
+        for task in tasks:
             predict = eqx.filter_jit(task.predict)
             forecast = predict(model, xs)
-            assert forecast.shape == (LENGTH - 1, 2)
+            assert forecast.shape == (LENGTH - 1, channels)
             assert_same(predict(model, xs.at[CONTEXT:].set(9.0)), forecast)
             moved = predict(model, xs.at[CONTEXT - 1, 0].set(9.0)) != forecast
-            assert np.any(moved[CONTEXT - 1 :]), name
+            # Where nothing moves the state, only the first observation counts.
+            assert np.any(moved[CONTEXT - 1 :]) == ("held" not in name), name
             assert not np.any(moved[: CONTEXT - 2])
 
 
@@ -155,10 +189,58 @@ def test_the_metrics_are_what_their_names_say():
 
 
 @pytest.mark.slow
-def test_models_of_sine_are_of_a_size():
-    sizes = {name: count(model) for name, model in sine.quick(jr.key(0)).items()}
-    for name in ("LSTM", "Transformer", "neural ODE"):
-        assert abs(sizes[name] - sizes["WARP"]) < 0.15 * sizes["WARP"], sizes
+@pytest.mark.parametrize(
+    "make, channels, state_size",
+    (
+        (sine.models, 1, 4849),
+        (lorenz.models, 3, 643),
+        (lotka_volterra.models, 2, 4898),
+    ),
+)
+def test_models_are_of_a_size_in_both_presets(make, channels, state_size):
+    for preset in ("quick", "paper"):
+        # Their shapes alone: the paper's have tens of millions of numbers.
+        models = eqx.filter_eval_shape(
+            make, toy(channels), preset=preset, key=jr.key(0)
+        )
+        sizes = {name: shapes(model) for name, model in models.items()}
+        assert (
+            len(set(sizes) & {"GRU", "LSTM", "Transformer", "LRU", "neural ODE"}) == 5
+        )
+        for name, size in sizes.items():
+            if "Phys" not in name:
+                assert abs(size - sizes["WARP"]) < 0.15 * sizes["WARP"], (preset, sizes)
+    assert models["WARP"].transition.A.shape == (state_size, state_size)
+
+
+def shapes(model) -> int:
+    """Returns how many trained numbers a model has of which only the shapes are there."""
+    leaves = jax.tree.leaves(model)
+    return sum(
+        int(np.prod(leaf.shape))
+        for leaf in leaves
+        if isinstance(leaf, jax.ShapeDtypeStruct)
+        and jnp.issubdtype(leaf.dtype, jnp.inexact)
+    )
+
+
+def test_a_held_state_is_that_of_the_first_observation():
+    xs = jr.normal(jr.key(1), (5, 1))
+    moving = perturbed(sine.warps("quick", jr.key(0))["WARP"], 0, 0.1)
+    still = held(moving)
+    thetas = still.weights(xs)
+    np.testing.assert_array_equal(thetas, np.repeat(thetas[:1], 5, axis=0))
+    assert_same(thetas[0], moving.weights(xs)[0])
+    assert np.any(moving.weights(xs)[1:] != thetas[1:])
+    size = still.decoder.state_size
+    assert_same(still.transition.matrix(), jnp.eye(size))
+    assert_same(still.transition.input_matrix(), jnp.zeros((size, 1)))
+
+
+def test_a_few_waves_fill_a_batch():
+    train = toy(1).train
+    assert_same(sine.waves(train, 3, 4).xs, train.xs[[0, 1, 2, 0]])
+    assert_same(sine.waves(train, 3, 2).xs, train.xs[:3])
 
 
 @pytest.mark.slow

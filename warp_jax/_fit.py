@@ -121,7 +121,8 @@ def fit(
     **Main arguments:**
 
     - `model`: any PyTree; its floating-point arrays are trained.
-    - `loss`: `(model, batch, key) -> scalar`. Called inside `jit`.
+    - `loss`: `(model, batch, key) -> scalar`. Called inside `jit`, which compiles once for
+        all trainings with the same loss, optimizer and shapes.
     - `batches`: `Batches`, or another function of the number of the step; or an iterable,
         begun again at its end if that is possible.
     - `optimizer`: from optax. It is given the loss as `value`, which
@@ -158,14 +159,15 @@ def fit(
             raise ValueError(f"`{call}` needs `validate` to have patience={patience}.")
     if resume and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
-    optimizer = optax.with_extra_args_support(optimizer)
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
     trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
     training, record = _Training(trained, model), _Record(0, ())
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
-        _make_update(loss, optimizer),
+        loss,
+        # What starts an optimizer is no part of a step, nor a reason to compile it anew.
+        optimizer._replace(init=_begun),
         key,
         validate,
         every,
@@ -196,7 +198,8 @@ class _Loop(NamedTuple):
     """What stays the same throughout a training."""
 
     call: str
-    update: Callable[[_Trained, PyTree, Key, Array], _Trained]
+    loss: Loss
+    optimizer: optax.GradientTransformation
     key: Key
     validate: Callable | None
     every: int
@@ -230,7 +233,14 @@ class _Loop(NamedTuple):
         for step in range(start, stop):
             batch = next(supply)
             try:
-                trained = self.update(trained, batch, self.key, jnp.asarray(step))
+                trained = _update(
+                    self.loss,
+                    self.optimizer,
+                    trained,
+                    batch,
+                    self.key,
+                    jnp.asarray(step),
+                )
             except eqx.EquinoxRuntimeError as error:
                 # Around the reason lie a stack and hints, which the cause still shows.
                 _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
@@ -269,27 +279,38 @@ def _progress(
     return Progress(record.step, steps, loss, norm, figure, best, seconds)
 
 
-def _make_update(loss: Loss, optimizer: optax.GradientTransformationExtraArgs):
-    @eqx.filter_jit
-    def update(trained: _Trained, batch: PyTree, key: Key, step: Array) -> _Trained:
-        model = trained.model
-        key = jr.fold_in(key, step)
-        value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
-        changes, optimizer_state = optimizer.update(
-            gradient,
-            trained.optimizer_state,
-            eqx.filter(model, eqx.is_inexact_array),
-            value=value,
-        )
-        norm = optax.tree.norm(gradient)
-        return _Trained(
-            eqx.apply_updates(model, changes),
-            optimizer_state,
-            trained.losses.at[step].set(value.astype(trained.losses.dtype)),
-            trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
-        )
+def _begun(params: PyTree) -> PyTree:
+    raise NotImplementedError("The state of this optimizer is begun already.")
 
-    return update
+
+@eqx.filter_jit
+def _update(
+    loss: Loss,
+    optimizer: optax.GradientTransformation,
+    trained: _Trained,
+    batch: PyTree,
+    key: Key,
+    step: Array,
+) -> _Trained:
+    """Returns what follows a step. Compiled once for all trainings of the same loss,
+    optimizer's update and shapes.
+    """
+    model = trained.model
+    key = jr.fold_in(key, step)
+    value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
+    changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
+        gradient,
+        trained.optimizer_state,
+        eqx.filter(model, eqx.is_inexact_array),
+        value=value,
+    )
+    norm = optax.tree.norm(gradient)
+    return _Trained(
+        eqx.apply_updates(model, changes),
+        optimizer_state,
+        trained.losses.at[step].set(value.astype(trained.losses.dtype)),
+        trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
+    )
 
 
 def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:

@@ -42,6 +42,8 @@ class Dataset(NamedTuple):
         set from within it.
     - `scale`: what a difference of one means in each channel, `(input,)`, in the units
         before normalisation; `None` where nothing was normalised.
+    - `centre`: what a zero means in each channel, `(input,)`; `None` for zero itself, or
+        where no law needs it.
     """
 
     name: str
@@ -50,6 +52,7 @@ class Dataset(NamedTuple):
     test: Split
     in_range: Split | None = None
     scale: Float[np.ndarray, " d"] | None = None
+    centre: Float[np.ndarray, " d"] | None = None
 
     @property
     def parts(self) -> tuple[Split, Split, Split]:

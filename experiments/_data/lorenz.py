@@ -47,7 +47,8 @@ def make_lorenz(
         return unlabelled((raw[part] - mean) / scale)
 
     parts = ("train", "validation", "test", "in_range")
-    return Dataset("lorenz", *map(normalised, parts), scale=scale)
+    splits = map(normalised, parts)
+    return Dataset("lorenz", *splits, scale=scale, centre=mean)
 
 
 def _trajectories(sizes: Sizes, length: int) -> dict[str, np.ndarray]:

@@ -49,7 +49,7 @@ def assemble(
         "test": (sizes.test, True),
         "in_range": (sizes.test, False),
     }
-    parts = {
+    parts: dict[str, Any] = {
         part: make(np.random.default_rng((0, stream)), count, outside)
         for stream, (part, (count, outside)) in enumerate(counts.items())
     }
