@@ -204,20 +204,21 @@ class Forecast(AbstractForecast):
         ahead = jax.vmap(lambda xs: model(xs[:-1], ts[:-1], ts[1:]))
         return wj.mse(ahead(batch.xs), self._target(batch.xs))
 
-    def errors(self, model, split: Split, seen=None) -> Float[np.ndarray, "n s y"]:
-        """Returns the squared errors of the predictions of every `xs[1:]`.
+    def predictions(self, model, xs) -> Float[np.ndarray, "n s y"]:
+        """Returns the predictions of every `xs[1:]`, `(example, time - 1, out)`."""
+        return _mapped(self.predict, model, xs)
 
-        - `seen`: what the model sees in place of `split.xs`, as the same with noise.
-        """
-        predicted = _mapped(self.predict, model, split.xs if seen is None else seen)
+    def squared(self, predicted, split: Split) -> Float[np.ndarray, "n s y"]:
+        """Returns the squared errors of predictions of every `xs[1:]`."""
         errors = (predicted - self._target(split.xs)) ** 2
         return errors if self.scale is None else errors * np.square(self.scale)
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        return self.metrics(self.errors(model, split))
+        predicted = self.predictions(model, split.xs)
+        return self.metrics(self.squared(predicted, split))
 
     def metrics(self, errors: Float[np.ndarray, "n s y"]) -> dict[str, float]:
-        """Returns the metrics of what `errors` gives."""
+        """Returns the metrics of what `squared` gives."""
         by_trajectory = np.mean(errors[:, self.context - 1 :], axis=(1, 2))
         return {
             "forecast_mse": float(np.mean(by_trajectory)),
@@ -238,15 +239,12 @@ class Jumps(Forecast):
     """The same forecasts, by a model that knows a law and so reads any time at once: the
     whole window is reconstructed with the state after the context, and nothing is fed back.
 
-    What follows the context is carried by the law from the latest observation, and what
-    lies within it from the first: backwards a damped motion would grow, and so would
-    every error. The law's parameters are those of the one state at the context's end, so
-    `paper_mse` is of a reconstruction from the context, and not of what could be known at
-    the first steps.
+    The law has the parameters of that one state. It carries the latest observation ahead,
+    and the first one through the context: backwards a damped motion would grow, and so
+    would every error. So `paper_mse` is that of a reconstruction from the context.
 
-    Training is by jumps from every step to a later one, a random number of steps away.
-    An error counts relative to the observation jumped from, or motions that have died down
-    would teach nothing.
+    Training is by jumps from every step to a later one, a random number of steps away. An
+    error counts relative to the observation jumped from, or what has died down would not.
 
     - `longest`: steps of the longest jump.
     - `settled`: how many first steps do not count, for little is seen until then.
@@ -258,7 +256,6 @@ class Jumps(Forecast):
     least: float = eqx.field(static=True, default=0.03)
 
     def predict(self, model, xs, *arrays):
-        """Returns the reconstruction of `xs[1:]` from the context."""
         ts, count = self._times(xs), self.context
         last = model.final(xs[:count], ts[:count])
         first = eqx.tree_at(lambda s: (s.x, s.t), last, (xs[0], ts[0]))

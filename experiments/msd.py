@@ -114,8 +114,9 @@ def _with_noise(run: Run, data: Dataset, task: Jumps, by_law: dict[str, Model]) 
     """Adds what models and theory say of the test set where a context has noise."""
     known = [name for name in (LEARNT, IDENTIFIED) if name in by_law]
     for name in known:
-        errors = task.errors(by_law[name], data.test, noisy(data, data.test))
-        run.reference(f"{name}, {NOISE:.0%} noise", task.metrics(errors))
+        predicted = task.predictions(by_law[name], noisy(data, data.test))
+        metrics = task.metrics(task.squared(predicted, data.test))
+        run.reference(f"{name}, {NOISE:.0%} noise", metrics)
     if known:
         constants = constants_of("test", len(data.test.xs))
         least = noise_bound(data, constants, data.test.xs[:, 0], task.context)
