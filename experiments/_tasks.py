@@ -246,9 +246,8 @@ class Jumps(Forecast):
     Training is by jumps from every step to a later one, a random number of steps away. An
     error counts relative to the observation jumped from, or what has died down would not.
 
-    - `longest`: steps of the longest jump.
-    - `settled`: how many first steps do not count, for little is seen until then.
-    - `least`: mean square below which an observation counts as nothing.
+    - `longest`: steps of the longest jump; `settled`: first steps that do not count, for
+        little is seen until then; `least`: mean square at which an observation is small.
     """
 
     longest: int = eqx.field(static=True, default=24)
