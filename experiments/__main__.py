@@ -5,6 +5,7 @@ import sys
 import tyro
 
 from . import (
+    adaptation,
     cheetah,
     classification,
     digits,
@@ -20,6 +21,7 @@ from . import (
 
 
 EXPERIMENTS = {
+    "adaptation": adaptation.run,
     "cheetah": cheetah.run,
     "classification": classification.run,
     "digits": digits.run,

@@ -204,39 +204,58 @@ def published(
     )
 
 
-class ScaledIncrements(wj.Increments):
-    """Increments in a unit in which they are of the order of one."""
+class Turns(wj.AbstractPairs):
+    """What least squares would regress for a law that is linear in the observations: the
+    change against the middle of a step, both relative to the middle's length, so that a
+    motion counts alike when it has died down.
 
-    scale: float = eqx.field(static=True, default=1.0)
+    - `scale`: the change's usual size, relative to an observation's.
+    """
 
-    def combine(self, before: Array, now: Array) -> Array:
-        return super().combine(before, now) / self.scale
+    in_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
+    scale: float = eqx.field(static=True)
+
+    def __init__(self, channels: int, scale: float):
+        self.in_size = self.out_size = channels
+        self.scale = scale
+
+    def __call__(
+        self, before: Float[Array, " c"], now: Float[Array, " c"]
+    ) -> tuple[Float[Array, " c"], Float[Array, " c"]]:
+        middle = (before + now) / 2
+        # At rest nothing turns, and the gradient of the length must stay finite.
+        unit = 1 / jnp.sqrt(middle @ middle + 1e-8)
+        return unit * middle, unit / self.scale * (now - before)
 
 
 def law(
     make: Callable[[Any], wj.AbstractDecoder],
-    inputs: int,
-    numbers: int,
     *,
+    channels: int,
+    numbers: int,
     length: int,
     scale: float,
-    width: int = 19,
+    width: int = 17,
     depth: int = 2,
     key: Any,
 ) -> wj.WARP:
-    """Returns a WARP that ends in a law.
+    """Returns a WARP that ends in a law, driven by products of what it observes. With the
+    ratio of two of its numbers it can divide them, as a solution of least squares does.
 
     - `make`: the law's decoder, of a network with `numbers` outputs.
-    - `scale`: the root mean square increment.
+    - `scale`: the root mean square increment, relative to an observation's.
     """
     network_key, transition_key = jr.split(key)
     network = eqx.nn.MLP(1, numbers, width, depth, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
+    drive = wj.Products(pairs=Turns(channels, scale))
+    inputs = drive.size(channels)
     return wj.WARP(
         decoder=make(decoder),
         transition=low_rank(decoder.state_size, inputs, length, transition_key),
         initial=wj.LearntInitial(decoder.flatten(network)),
-        drive=ScaledIncrements(scale=scale),
+        drive=drive,
     )
 
 

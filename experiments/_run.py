@@ -204,8 +204,8 @@ class Run:
                 report=report,
             )
 
-    def reference(self, name: str, metrics: dict[str, float]) -> None:
-        """Adds a row for something that is not trained."""
+    def reference(self, name: str, metrics: dict[str, float], **notes: Any) -> None:
+        """Adds a row for something that is not trained, with `notes` on it."""
         self.results.append(
             {
                 "model": name,
@@ -213,6 +213,7 @@ class Run:
                 "parameters": 0,
                 "state_size": 0,
                 "steps": 0,
+                **notes,
             }
         )
 

@@ -8,6 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
 import warp_jax as wj
 
@@ -203,11 +204,21 @@ class Forecast(AbstractForecast):
         ahead = jax.vmap(lambda xs: model(xs[:-1], ts[:-1], ts[1:]))
         return wj.mse(ahead(batch.xs), self._target(batch.xs))
 
-    def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = _mapped(self.predict, model, split.xs)
+    def predictions(self, model, xs) -> Float[np.ndarray, "n s y"]:
+        """Returns the predictions of every `xs[1:]`, `(example, time - 1, out)`."""
+        return _mapped(self.predict, model, xs)
+
+    def squared(self, predicted, split: Split) -> Float[np.ndarray, "n s y"]:
+        """Returns the squared errors of predictions of every `xs[1:]`."""
         errors = (predicted - self._target(split.xs)) ** 2
-        if self.scale is not None:
-            errors = errors * np.square(self.scale)
+        return errors if self.scale is None else errors * np.square(self.scale)
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = self.predictions(model, split.xs)
+        return self.metrics(self.squared(predicted, split))
+
+    def metrics(self, errors: Float[np.ndarray, "n s y"]) -> dict[str, float]:
+        """Returns the metrics of what `squared` gives."""
         by_trajectory = np.mean(errors[:, self.context - 1 :], axis=(1, 2))
         return {
             "forecast_mse": float(np.mean(by_trajectory)),
@@ -225,24 +236,30 @@ class Forecast(AbstractForecast):
 
 
 class Jumps(Forecast):
-    """The same forecasts, by a model that knows a law and so reads any time at once: all of
-    the future is read off the state after the context, and nothing is fed back.
+    """The same forecasts, by a model that knows a law and so reads any time at once: the
+    whole window is reconstructed with the state after the context, and nothing is fed back.
 
-    Training is by jumps from every step to a later one, a random number of steps away.
+    The law has the parameters of that one state. It carries the latest observation ahead,
+    and the first one through the context: backwards a damped motion would grow, and so
+    would every error. So `paper_mse` is that of a reconstruction from the context.
 
-    - `longest`: steps of the longest jump.
-    - `settled`: how many first steps do not count, for little is seen until then.
+    Training is by jumps from every step to a later one, a random number of steps away. An
+    error counts relative to the observation jumped from, or what has died down would not.
+
+    - `longest`: steps of the longest jump; `settled`: first steps that do not count, for
+        little is seen until then; `least`: mean square at which an observation is small.
     """
 
     longest: int = eqx.field(static=True, default=24)
     settled: int = eqx.field(static=True, default=4)
+    least: float = eqx.field(static=True, default=0.03)
 
     def predict(self, model, xs, *arrays):
         ts, count = self._times(xs), self.context
-        state = model.final(xs[:count], ts[:count])
-        ahead = jax.vmap(model.read, (None, 0))(state, ts[count:])
-        within = model(xs[: count - 1], ts[: count - 1], ts[1:count])
-        return jnp.concatenate([within, ahead])
+        last = model.final(xs[:count], ts[:count])
+        first = eqx.tree_at(lambda s: (s.x, s.t), last, (xs[0], ts[0]))
+        read = jax.vmap(model.read, (None, 0))
+        return jnp.concatenate([read(first, ts[1:count]), read(last, ts[count:])])
 
     def loss(self, model, batch, key):
         ts = self._times(batch.xs[0])
@@ -251,7 +268,9 @@ class Jumps(Forecast):
         def jump(xs, key):
             away = jax.random.randint(key, steps.shape, 1, self.longest + 1)
             to = jnp.minimum(steps + away, steps[-1])
-            return wj.mse(model(xs, ts, ts[to])[self.settled :], xs[to][self.settled :])
+            errors = jnp.mean((model(xs, ts, ts[to]) - xs[to]) ** 2, axis=1)
+            size = jnp.mean(xs**2, axis=1)
+            return jnp.mean((errors / (size + self.least))[self.settled :])
 
         keys = jax.random.split(key, len(batch.xs))
         return jnp.mean(jax.vmap(jump)(batch.xs, keys))

@@ -4,14 +4,16 @@ import functools
 from collections.abc import Callable
 
 import jax
+import numpy as np
 
 import warp_jax as wj
 
 from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset, make_msd
-from ._data.msd import LENGTHS, SCALE, SIZES
+from ._data.msd import constants_of, LENGTHS, SCALE, SIZES
 from ._models import law
+from ._oscillators import constants_figure, double, NOISE, noise_bound, noisy
 from ._run import Run
 from ._systems import change, compare, contenders, draw, predictions
 from ._tasks import Forecast, Jumps
@@ -22,6 +24,7 @@ from .baselines import Model
 CONTEXT = {"quick": 25, "paper": 100}
 STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 1024}
+LEARNT, IDENTIFIED = "WARP-Phys, learnt", "WARP-Phys, identified"
 
 
 def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
@@ -30,21 +33,33 @@ def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
 
 
 def laws(data: Dataset, key: jax.Array) -> dict[str, wj.WARP]:
-    """WARPs that know the law, and one that has it wrong: without damping."""
+    """WARPs that know the law, and that have it wrong: without damping. Of each another
+    whose constants may depend on the time asked for, so that a network may bend the law.
+    """
     # Velocities are observed in another unit than positions per time.
     oscillator = functools.partial(
         wj.physics.OscillatorDecoder,
-        m=1.0,
+        # A ratio stays bounded where its denominator does.
+        m=wj.physics.Positive(least=0.1),
         k=wj.physics.Positive(scale=0.8),
         time_scale=float(SCALE[1]),
     )
     damped = functools.partial(oscillator, c=wj.physics.Positive(scale=0.15))
     undamped = functools.partial(oscillator, c=0.0)
     _, length, channels = data.train.xs.shape
-    make = functools.partial(law, length=length, scale=change(data), key=key)
+    scale = change(data) / float(np.sqrt(np.mean(data.train.xs**2)))
+    make = functools.partial(
+        law, channels=channels, length=length, scale=scale, key=key
+    )
     return {
-        "WARP-Phys, learnt": make(damped, channels, 2),
-        "WARP-Phys, wrong law": make(undamped, channels, 1),
+        LEARNT: make(damped, numbers=3),
+        "WARP-Phys, learnt, free in time": make(
+            functools.partial(damped, at=None), numbers=3
+        ),
+        "WARP-Phys, no damping": make(undamped, numbers=2),
+        "WARP-Phys, no damping, free in time": make(
+            functools.partial(undamped, at=None), numbers=2
+        ),
     }
 
 
@@ -67,18 +82,42 @@ def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     data = make(sizes[preset], LENGTHS[preset])
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
-    free, jumps = (task(CONTEXT[preset], scale=scale) for task in (Forecast, Jumps))
+    free = Forecast(CONTEXT[preset], scale=scale)
+    jumps = Jumps(CONTEXT[preset], scale=scale)
     budget = functools.partial(compare, run, data, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
     by_law = budget(jumps, laws(data, run.key("laws")))
-    predicted = predictions(jumps, by_law, shown)
     trained = budget(free, models(data, run.key("models")))
-    name = "WARP-Phys, identified"
-    if run.wants(name):
-        trained[name] = identified(data)
-        run.reference(name, jumps.test(data)(trained[name]))
-    predicted |= predictions(free, trained, shown)
+    if run.wants(IDENTIFIED):
+        by_law[IDENTIFIED] = identified(data)
+        _without_training(run, data, jumps)
+    _with_noise(run, data, jumps, by_law)
+    predicted = predictions(jumps, by_law, shown) | predictions(free, trained, shown)
     draw(run, shown, predicted)
     in_units = {name: outputs * data.scale for name, outputs in predicted.items()}
     run.figure("phase_plane", figures.planes(shown[1:] * data.scale, in_units))
+    if found := {name: by_law[name] for name in (LEARNT, IDENTIFIED) if name in by_law}:
+        run.figure("constants", constants_figure(found, data, jumps.context))
     return run.finish()
+
+
+def _without_training(run: Run, data: Dataset, task: Jumps) -> None:
+    """Adds the row of what is identified, in double precision: single loses half of its
+    digits in the normal equations, and no training asks for speed.
+    """
+    with jax.enable_x64(True):
+        precise = double(data)
+        run.reference(IDENTIFIED, task.test(precise)(identified(precise)))
+
+
+def _with_noise(run: Run, data: Dataset, task: Jumps, by_law: dict[str, Model]) -> None:
+    """Adds what models and theory say of the test set where a context has noise."""
+    known = [name for name in (LEARNT, IDENTIFIED) if name in by_law]
+    for name in known:
+        predicted = task.predictions(by_law[name], noisy(data, data.test))
+        metrics = task.metrics(task.squared(predicted, data.test))
+        run.reference(f"{name}, {NOISE:.0%} noise", metrics)
+    if known:
+        constants = constants_of("test", len(data.test.xs))
+        least = noise_bound(data, constants, data.test.xs[:, 0], task.context)
+        run.reference(f"bound of unbiased estimates, {NOISE:.0%} noise", least)

@@ -21,6 +21,8 @@ from .dataset import Dataset, Split
 
 
 PIECE = 1024
+# Each is drawn from a random stream of its own, so that the size of one changes no other.
+PARTS = ("train", "validation", "test", "in_range")
 TOLERANCE = 1e-9
 
 
@@ -38,22 +40,21 @@ def assemble(
     make: Callable[[np.random.Generator, int, bool], Split],
     scale: np.ndarray | None = None,
 ) -> Dataset:
-    """Returns a data set of four parts, each drawn from a random stream of its own, so that
-    the size of one changes no other.
+    """Returns a data set of four parts.
 
     - `make`: `(random, count, outside) -> part`; `outside` asks for the range of the test.
     """
-    counts = {
-        "train": (sizes.train, False),
-        "validation": (sizes.validation, False),
-        "test": (sizes.test, True),
-        "in_range": (sizes.test, False),
-    }
+    counts = dict(zip(PARTS, (*sizes, sizes.test)))
     parts: dict[str, Any] = {
-        part: make(np.random.default_rng((0, stream)), count, outside)
-        for stream, (part, (count, outside)) in enumerate(counts.items())
+        part: make(stream(part), count, part == "test")
+        for part, count in counts.items()
     }
     return Dataset(name, **parts, scale=scale)
+
+
+def stream(part: str) -> np.random.Generator:
+    """Returns the random numbers that the part of this name is drawn from."""
+    return np.random.default_rng((0, PARTS.index(part)))
 
 
 def integrate(

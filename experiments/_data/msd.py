@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from .dataset import Dataset, Split, unlabelled
-from .made import assemble, Sizes
+from .made import assemble, Sizes, stream
 
 
 LENGTHS = {"quick": 64, "paper": 256}
@@ -36,9 +36,33 @@ def make_msd_zero(
     return assemble("msd_zero", sizes, functools.partial(_part, length, 0.5), SCALE)
 
 
-def _part(length: int, spread: float, random, count: int, outside: bool) -> Split:
-    low, high = np.transpose(OUTSIDE if outside else RANGES)
-    constants = random.uniform(low, high, (count, 3))
+def make_widened(widening: float, count: int, length: int) -> Split:
+    """Returns trajectories as those of `make_msd`, of constants from wider ranges.
+
+    - `widening`: 0 for the ranges of the training set, 1 for those of the test set, and
+        beyond it as much further; below 2, where masses would vanish.
+    """
+    if not 0 <= widening < 2:
+        raise ValueError(
+            "`make_widened(widening, count, length)` needs 0 <= widening < 2; got "
+            f"widening={widening}."
+        )
+    return _part(length, 0.0, np.random.default_rng((1, 0)), count, widening)
+
+
+def constants_of(part: str, count: int) -> Float[np.ndarray, "n 3"]:
+    """Returns mass, stiffness and damping of a part of `make_msd` and `make_msd_zero`."""
+    return _constants(stream(part), count, float(part == "test"))
+
+
+def _constants(random, count: int, widening: float) -> Float[np.ndarray, "n 3"]:
+    inside, outside = np.transpose(RANGES), np.transpose(OUTSIDE)
+    low, high = inside + widening * (outside - inside)
+    return random.uniform(low, high, (count, 3))
+
+
+def _part(length: int, spread: float, random, count: int, widening: float) -> Split:
+    constants = _constants(random, count, float(widening))
     starts = np.array([1.0, 0.0]) + random.uniform(-spread, spread, (count, 2))
     return unlabelled(solve(constants, starts, np.linspace(0, 1, length)) / SCALE)
 
