@@ -1,17 +1,29 @@
 """features, data -> a part fitted by least squares, and decoders made with it."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
+import jax.nn as jnn
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float
 
 import warp_jax as wj
 
+from ._models import Bounded, low_rank, sized, Transition
+from .baselines import GRU, Model, recurrent
+
 
 Features = Callable[[Float[Array, " d"]], Float[Array, " n"]]
+
+
+def linear(x: Float[Array, " d"]) -> Float[Array, " n"]:
+    """Features of a linear law: the observation and a constant."""
+    return jnp.append(x, jnp.ones((), x.dtype))
 
 
 class Fitted(eqx.Module):
@@ -88,6 +100,50 @@ class LawDecoder(wj.AbstractDecoder):
     @property
     def footprint(self) -> int:
         return self.decoder.footprint
+
+
+def corrected(decoder: wj.AbstractDecoder, fit: Fitted, limit: float) -> wj.SkipDecoder:
+    """Returns a fit that a decoder corrects by at most `limit` times the fit's error."""
+    change = wj.ActivatedDecoder(decoder, Bounded(fit.error, limit))
+    return wj.SkipDecoder(change, fit)
+
+
+def corrections(
+    fit: Fitted,
+    inputs: int,
+    *,
+    length: int,
+    parameters: int,
+    transition: Transition = low_rank,
+    coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
+    limit: float = 5.0,
+    key: Any,
+) -> dict[str, Model]:
+    """Returns a WARP and a GRU that see the latest observation and correct a fit.
+
+    - `parameters`: about how many the GRU has.
+    - `limit`: the largest correction, in errors of the fit.
+    """
+    network_key, transition_key, cell_key = jr.split(key, 3)
+    outputs = len(fit.weights)
+    network = eqx.nn.MLP(
+        inputs + coordinates.out_size, outputs, 16, 2, jnn.silu, key=network_key
+    )
+    decoder = wj.NetworkDecoder(network, observe=True)
+    warp = wj.WARP(
+        decoder=corrected(decoder, fit, limit),
+        transition=transition(decoder.state_size, inputs, length, transition_key),
+        initial=wj.LearntInitial(decoder.flatten(network)),
+        coordinates=coordinates,
+    )
+
+    def gru(size: int) -> Model:
+        cell = GRU(inputs, size, key=cell_key)
+        wrap = functools.partial(corrected, fit=fit, limit=limit)
+        head = {"coordinates": coordinates, "wrap": wrap, "key": cell_key}
+        return recurrent(cell, outputs, size, **head)
+
+    return {"WARP": warp, "GRU": sized(gru, parameters)}
 
 
 class DelayedDecoder(wj.AbstractDecoder):

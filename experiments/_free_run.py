@@ -1,5 +1,6 @@
 """model, windows -> loss: training by free runs that grow longer."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -31,11 +32,13 @@ class FreeRun(Forecast):
 
     - `horizons`: steps of a free run, the shortest first; each for an equal part of the
         training.
+    - `chosen_by`: the metric by which validation chooses.
     - `scale`: as for a forecast. Where it is shorter than the prediction, only the channels
         that it has are scored; those after them repeat what was predicted before.
     """
 
-    horizons: tuple[int, ...] = eqx.field(static=True, default=(8, 32))
+    horizons: tuple[int, ...] = eqx.field(static=True, default=(1, 4, 16))
+    chosen_by: str = eqx.field(static=True, default="forecast_mse")
 
     def batches(self, split: Split, size: int, steps: int, key: Any):
         batches = wj.Batches(split, size, key=key)
@@ -63,6 +66,9 @@ class FreeRun(Forecast):
         predicted = self._scored(jax.vmap(free)(batch.xs))
         target = self._target(batch.xs)
         return wj.mse(predicted[:, self.context - 1 :], target[:, self.context - 1 :])
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)[self.chosen_by]
 
     def predict(self, model, xs, *arrays):
         return self._scored(super().predict(model, xs, *arrays))

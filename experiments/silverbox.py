@@ -15,12 +15,12 @@ import warp_jax as wj
 from ._config import Fast, resolve
 from ._data import data_folder, Dataset, load_silverbox
 from ._data.silverbox import CONTEXT, INPUTS
-from ._fitted import DelayedDecoder, Fitted, LawDecoder
+from ._fitted import corrections, DelayedDecoder, Fitted, LawDecoder, linear
 from ._free_run import Simulation
-from ._models import Bounded, rivals, sized, Still, subspace, warp
+from ._models import Bounded, rivals, Still, subspace, warp
 from ._run import count, Run
 from ._systems import change, compare, draw, predictions
-from .baselines import GRU, Model, recurrent
+from .baselines import Model
 
 
 # Samples of the slowest memory, a few periods of the oscillator: a free run fills it many
@@ -32,11 +32,6 @@ STEPS = {"quick": 300, "paper": 4000}
 BATCH = {"quick": 16, "paper": 64}
 # Where the output is cut off, in deviations: the arrow reaches 5.5 of them.
 LIMIT = 10.0
-
-
-def linear(x: Float[Array, " d"]) -> Float[Array, " n"]:
-    """The features of a linear spring: what is observed, and a constant."""
-    return jnp.append(x, jnp.ones((), x.dtype))
 
 
 def hardening(x: Float[Array, " d"]) -> Float[Array, " n"]:
@@ -55,33 +50,32 @@ def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
     """Models of about 16 000 parameters each, that do not see the time: a test lasts 200
     times as long as a training sequence.
     """
-    plain_key, key, rival_key = jr.split(key, 3)
+    plain_key, rival_key, key = jr.split(key, 3)
     inputs, scale = data.train.xs.shape[-1], change(data, 1)
-    shared: dict[str, Any] = {"length": MEMORY, "scale": scale, "coordinates": Still()}
-    plain = warp(inputs, 1, **shared, transition=subspace, key=plain_key)
-    size = count(plain)
-    others = rivals(inputs, 1, **shared, parameters=size, step=STEP, key=rival_key)
+    shared: dict[str, Any] = {"length": MEMORY, "coordinates": Still()}
+    plain = warp(inputs, 1, **shared, scale=scale, transition=subspace, key=plain_key)
+    shared["parameters"] = count(plain)
+    others = rivals(inputs, 1, **shared, scale=scale, step=STEP, key=rival_key)
     line, duffing, narx = fits(data).values()
-
-    def gru(size: int) -> Model:
-        cell = GRU(inputs, size, key=key)
-        wrap = functools.partial(corrected, fit=narx)
-        return recurrent(cell, 1, size, coordinates=Still(), wrap=wrap, key=key)
-
+    correct = functools.partial(
+        corrections, inputs=inputs, **shared, transition=subspace, key=key
+    )
+    # What a linear fit lacks is many times its error where the amplitude is large.
+    of_line, of_cubic = correct(line, limit=50.0), correct(narx)
     made = {
         "WARP": plain,
-        "WARP, linear plus correction": correction(line, inputs, 50.0, key),
-        "WARP, cubic plus correction": correction(narx, inputs, 5.0, key),
+        "WARP, linear plus correction": of_line["WARP"],
+        "WARP, cubic plus correction": of_cubic["WARP"],
         "WARP-Phys": law(duffing, inputs, key),
         "WARP-Phys, wrong law": law(line, inputs, key),
-        "GRU, cubic plus correction": sized(gru, size),
         **others,
+        "GRU, cubic plus correction": of_cubic["GRU"],
     }
     return {name: delayed(model) for name, model in made.items()}
 
 
 def fits(data: Dataset) -> dict[str, Fitted]:
-    """What least squares gives of one step: nothing else is trained."""
+    """What least squares gives of one step: a linear spring, a hardening one, a cubic."""
     named = {"linear": linear, "Duffing": hardening, "cubic": cubic}
     return {
         f"{name}, least squares": Fitted(features, data.train.xs, 1)
@@ -95,40 +89,15 @@ def delayed(model: Model) -> Model:
     return eqx.tree_at(lambda m: m.decoder, model, DelayedDecoder(bounded))
 
 
-def corrected(
-    decoder: wj.AbstractDecoder, fit: Fitted, limit: float = 5.0
-) -> wj.SkipDecoder:
-    """Returns a fit that a decoder corrects by at most `limit` times the fit's error."""
-    return wj.SkipDecoder(wj.ActivatedDecoder(decoder, Bounded(fit.error, limit)), fit)
-
-
-def correction(fit: Fitted, inputs: int, limit: float, key: Any) -> wj.WARP:
-    """Returns a WARP whose network sees the latest observation and corrects a fit."""
-    network_key, key = jr.split(key)
-    network = eqx.nn.MLP(1 + inputs, 1, 16, 2, jnn.silu, key=network_key)
-    decoder = wj.NetworkDecoder(network, observe=True)
-    start = decoder.flatten(network)
-    return remembering(corrected(decoder, fit, limit), start, inputs, key)
-
-
 def law(fit: Fitted, inputs: int, key: Any) -> wj.WARP:
     """Returns a WARP whose network moves the parameters of a law, and sees nothing else."""
     network_key, key = jr.split(key)
     network = eqx.nn.MLP(1, fit.weights.size, 16, 2, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
-    moves = wj.ActivatedDecoder(decoder, Bounded(1.0))
-    start = decoder.flatten(network)
-    return remembering(LawDecoder(moves, fit), start, inputs, key)
-
-
-def remembering(
-    decoder: wj.AbstractDecoder, start: Float[Array, " p"], inputs: int, key: Any
-) -> wj.WARP:
-    """Returns a WARP with the memory that all have here."""
     return wj.WARP(
-        decoder=decoder,
+        decoder=LawDecoder(wj.ActivatedDecoder(decoder, Bounded(1.0)), fit),
         transition=subspace(decoder.state_size, inputs, MEMORY, key),
-        initial=wj.LearntInitial(start),
+        initial=wj.LearntInitial(decoder.flatten(network)),
         coordinates=Still(),
     )
 
