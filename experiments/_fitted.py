@@ -127,7 +127,7 @@ def corrections(
     network_key, transition_key, cell_key = jr.split(key, 3)
     outputs = len(fit.weights)
     network = eqx.nn.MLP(
-        inputs + coordinates.out_size, outputs, 16, 2, jnn.silu, key=network_key
+        inputs + coordinates.out_size, outputs, 18, 2, jnn.silu, key=network_key
     )
     decoder = wj.NetworkDecoder(network, observe=True)
     warp = wj.WARP(

@@ -92,7 +92,7 @@ def delayed(model: Model) -> Model:
 def law(fit: Fitted, inputs: int, key: Any) -> wj.WARP:
     """Returns a WARP whose network moves the parameters of a law, and sees nothing else."""
     network_key, key = jr.split(key)
-    network = eqx.nn.MLP(1, fit.weights.size, 16, 2, jnn.silu, key=network_key)
+    network = eqx.nn.MLP(1, fit.weights.size, 18, 2, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
     return wj.WARP(
         decoder=LawDecoder(wj.ActivatedDecoder(decoder, Bounded(1.0)), fit),
