@@ -50,16 +50,26 @@ class Fitted(eqx.Module):
         - `features`: `(input,) -> (n,)`.
         - `xs`: sequences, `(examples, time, input)`.
         - `outputs`: how many channels, the first ones, are predicted.
+
+        **Raises:** `ValueError` where one feature follows from the others.
         """
         before = xs[:, :-1].reshape(-1, xs.shape[-1]).astype(np.float64)
         after = xs[:, 1:, :outputs].reshape(-1, outputs).astype(np.float64)
         with jax.enable_x64(True):
             inputs = np.asarray(jax.vmap(features)(jnp.asarray(before)))
+        rank = np.linalg.matrix_rank(inputs)
+        if rank < inputs.shape[1]:
+            raise ValueError(
+                "`Fitted(features, xs, outputs)` needs independent features; got "
+                f"{inputs.shape[1]} of rank {rank}. Leave some out, or give more data."
+            )
         triangle = np.linalg.qr(inputs, mode="r") / np.sqrt(len(inputs))
         matrix = np.linalg.inv(triangle.T)
         weights = after.T @ (inputs @ matrix.T) / len(inputs)
         residual = inputs @ matrix.T @ weights.T - after
-        self.error = float(np.sqrt(np.mean(residual**2)))
+        # Of an exact fit rounding alone would be left, too little to be a unit.
+        least = 1e-6 * np.sqrt(np.mean(after**2))
+        self.error = float(max(np.sqrt(np.mean(residual**2)), least))
         self.weights = jnp.asarray(weights / self.error, float)
         self.features = features
         self.matrix = tuple(map(tuple, matrix.tolist()))
