@@ -23,8 +23,8 @@ from ._systems import change, compare, draw, predictions
 from .baselines import Model
 
 
-# Samples of the slowest memory, a few periods of the oscillator: a free run fills it many
-# times over.
+# Samples in which states forget, a few periods of the oscillator: a sequence must show
+# them as they are after a long time.
 MEMORY = 32
 STEP = 1 / MEMORY
 HORIZONS = 1, 8, 32, 128
@@ -35,12 +35,14 @@ LIMIT = 10.0
 
 
 def hardening(x: Float[Array, " d"]) -> Float[Array, " n"]:
-    """Those of a hardening spring (Duffing): beside these the output's square and cube."""
+    """Features of a hardening spring (Duffing): the output's square and cube beside those
+    of a linear one.
+    """
     return jnp.concatenate([linear(x), jnp.stack([x[0] ** 2, x[0] ** 3])])
 
 
 def cubic(x: Float[Array, " d"]) -> Float[Array, " n"]:
-    """All 13 that are linear in the inputs and cubic in the last two outputs (NARX)."""
+    """All 13 features that are linear in the inputs, cubic in the last two outputs (NARX)."""
     y, z = x[:INPUTS]
     powers = y**2, y * z, z**2, y**3, y**2 * z, y * z**2, z**3
     return jnp.concatenate([linear(x), jnp.stack(powers)])
