@@ -42,7 +42,7 @@ def hardening(x: Float[Array, " d"]) -> Float[Array, " n"]:
 
 
 def cubic(x: Float[Array, " d"]) -> Float[Array, " n"]:
-    """All 13 features that are linear in the inputs, cubic in the last two outputs (NARX)."""
+    """All 13 features linear in the inputs and cubic in the last two outputs (NARX)."""
     y, z = x[:INPUTS]
     powers = y**2, y * z, z**2, y**3, y**2 * z, y * z**2, z**3
     return jnp.concatenate([linear(x), jnp.stack(powers)])

@@ -222,7 +222,8 @@ def test_a_correction_is_bounded():
         model = cast(
             eqx.tree_at(lambda m: m.decoder.skip, perturbed(model, 0, 0.6), fit)
         )
-        away = np.abs(np.asarray(model(xs) - by_fit)) / fit.error
+        # A large perturbation of A would overflow.
+        away = np.abs(np.asarray(model(xs[:4]) - by_fit[:4])) / fit.error
         assert 1 < away.max() < 3.01, name
 
 
