@@ -6,8 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-import warp_jax as wj
-
 from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset
@@ -58,7 +56,7 @@ def compare(
     """
     config = run.config
     assert isinstance(config, Rated)
-    trained = {}
+    trained, updates = {}, config.steps or steps[config.preset]
     for name, model in models.items():
         if not run.wants(name):
             continue
@@ -66,12 +64,13 @@ def compare(
             name=name,
             model=model,
             loss=task.loss,
-            batches=wj.Batches(
+            batches=task.batches(
                 data.train,
                 min(batch[config.preset], len(data.train.xs)),
-                key=run.key("batches"),
+                updates,
+                run.key("batches"),
             ),
-            steps=config.steps or steps[config.preset],
+            steps=updates,
             state_size=model.decoder.state_size,
             validate=task.validate(data.validation),
             test=task.test(data),

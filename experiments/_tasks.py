@@ -149,6 +149,12 @@ class AbstractForecast(eqx.Module):
     def evaluate(self, model, split: Split) -> dict[str, float]:
         """Returns the metrics, `forecast_mse` among them."""
 
+    def batches(
+        self, split: Split, size: int, steps: int, key: Any
+    ) -> Callable[[int], Any]:
+        """Returns what gives the batch of each of the `steps` of a training."""
+        return wj.Batches(split, size, key=key)
+
     def test(self, data: Dataset) -> Callable[[wj.AbstractModel], dict[str, float]]:
         """Returns what gives the metrics of the test set, and those of the one in range
         under names of their own.
@@ -274,14 +280,6 @@ class Jumps(Forecast):
 
         keys = jax.random.split(key, len(batch.xs))
         return jnp.mean(jax.vmap(jump)(batch.xs, keys))
-
-
-class Simulation(Forecast):
-    """A forecast of a driven system, scored as its benchmarks do."""
-
-    def evaluate(self, model, split: Split) -> dict[str, float]:
-        metrics = super().evaluate(model, split)
-        return metrics | {"forecast_rmse": metrics["forecast_mse"] ** 0.5}
 
 
 class RepeatCopy(AbstractForecast):

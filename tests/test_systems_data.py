@@ -203,18 +203,22 @@ def test_the_traces_are_windowed_and_standardised():
 @real(silverbox.FILE)
 def test_silverbox_is_cut_as_its_benchmark_says():
     data = load_silverbox(DATA)
-    assert data.train.xs.shape == (649, 250, 2)
-    assert data.validation.xs.shape == (32, 677, 2)
-    assert data.test.xs.shape == (1, 40_475, 2)
+    assert data.train.xs.shape == (1014, 178, 5)
+    assert data.validation.xs.shape == (32, 677, 5)
+    assert data.test.xs.shape == (1, 40_475, 5)
     assert data.scale is not None and data.in_range is not None
     with np.load(DATA / silverbox.FILE) as file:
         u, y = file["silverbox_u"], file["silverbox_y"]
     end = 40_650 + 65_062
-    # Beside each output stands the next input.
-    fitted = np.stack([y[:-1], u[1:]], -1)[40_650:end].astype(np.float64)
+    # Beside each output stand the one before, and the next input, this and the one before.
+    fitted = np.stack([y, y, u, u, u], -1)[40_650:end].astype(np.float64)
+    fitted[:, 2:] = u[40_651 : end + 1, None]
     arrow = data.test.xs[0] * data.scale / 1000 + fitted.mean(0)
-    np.testing.assert_allclose(arrow[:, 0], y[100:40_575], atol=1e-6)
-    np.testing.assert_allclose(arrow[:, 1], u[101:40_576], atol=1e-6)
+    for channel, (signal, delay) in enumerate(
+        ((y, 0), (y, 1), (u, -1), (u, 0), (u, 1))
+    ):
+        wanted = signal[100 - delay : 40_575 - delay]
+        np.testing.assert_allclose(arrow[:, channel], wanted, atol=1e-6)
     inside = data.in_range.xs.shape[1]
     assert np.abs(y[100 : 100 + inside]).max() <= np.abs(fitted[:, 0]).max()
     assert np.abs(y[100 + inside]) > np.abs(fitted[:, 0]).max()

@@ -19,18 +19,21 @@ SAMPLES = 131_072
 ARROW, MULTISINE = slice(100, 40_575), slice(40_650, 127_400)
 # Samples of a sequence that only initialise a model.
 CONTEXT = 50
-LENGTH, STRIDE = 250, 100
+LENGTH, STRIDE = 178, 64
 PIECES = 32
+# Channels before this one are outputs.
+INPUTS = 2
 MILLI = 1000
 
 
 def load_silverbox(folder: pathlib.Path) -> Dataset:
-    """Returns voltages, `(example, time, 2)`, each with mean 0 and deviation 1 over the
-    training part: the output, and beside it the input of the next sample, which is known
-    when that sample's output is predicted. `scale` is in millivolts.
+    """Returns voltages, `(example, time, 5)`, with mean 0 and deviation 1 over the training
+    part: the outputs of this and of the sample before, and the inputs of the next sample,
+    which is known when that sample's output is predicted, of this and of the one before.
+    `scale` is in millivolts.
 
-    Of the multisine the first three quarters are for training, as windows of 250 samples,
-    one every 100; the rest, in 32 pieces, is for validation. The test set is the arrow, one
+    Of the multisine the first three quarters are for training, as windows of 178 samples,
+    one every 64; the rest, in 32 pieces, is for validation. The test set is the arrow, one
     sequence whose amplitude grows beyond that of the training. `in_range` is the arrow
     until the output first does so.
 
@@ -43,7 +46,11 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
     multisine, arrow = volts[MULTISINE], volts[ARROW]
     cut = len(multisine) * 3 // 4
     fitted, kept = multisine[:cut], multisine[cut:]
-    mean, std = fitted.mean(0), fitted.std(0)
+    # One unit for each signal, whatever its delay.
+    mean, std = (
+        np.repeat(of(fitted[:, [0, INPUTS]], axis=0), (INPUTS, 3))
+        for of in (np.mean, np.std)
+    )
     beyond = np.abs(arrow[:, 0]) > np.abs(fitted[:, 0]).max()
     inside = int(np.argmax(beyond)) if beyond.any() else len(arrow)
 
@@ -55,7 +62,7 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
     return Dataset(
         "silverbox",
         part(np.stack([fitted[i : i + LENGTH] for i in starts])),
-        part(kept[: PIECES * size].reshape(PIECES, size, 2)),
+        part(kept[: PIECES * size].reshape(PIECES, size, -1)),
         part(arrow[None]),
         in_range=part(arrow[None, :inside]),
         scale=MILLI * std,
@@ -63,7 +70,9 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
 
 
 def _read(path: pathlib.Path) -> np.ndarray:
-    """Returns each output and the input after it, `(samples - 1, 2)`."""
+    """Returns the outputs and inputs around each sample, `(samples, 5)`; those before the
+    first sample and after the last are zero.
+    """
     if not path.is_file():
         raise ValueError(
             f"`{path}` is missing. Get Silverbox from https://www.nonlinearbenchmark.org, "
@@ -82,4 +91,5 @@ def _read(path: pathlib.Path) -> np.ndarray:
             f"`{path}` needs {SAMPLES} samples each of {' and '.join(KEYS)}; got shapes "
             f"{u.shape} and {y.shape}."
         )
-    return np.stack([y[:-1], u[1:]], axis=-1)
+    y, u = np.pad(y, (1, 1)), np.pad(u, (1, 1))
+    return np.stack([y[1:-1], y[:-2], u[2:], u[1:-1], u[:-2]], axis=-1)
