@@ -229,27 +229,35 @@ class Turns(wj.AbstractPairs):
         return unit * middle, unit / self.scale * (now - before)
 
 
+class ScaledIncrements(wj.Increments):
+    """Increments in a unit in which they are of the order of one."""
+
+    scale: float = eqx.field(static=True, default=1.0)
+
+    def combine(self, before: Array, now: Array) -> Array:
+        return super().combine(before, now) / self.scale
+
+
 def law(
     make: Callable[[Any], wj.AbstractDecoder],
+    drive: wj.AbstractDrive,
     *,
     channels: int,
     numbers: int,
     length: int,
-    scale: float,
-    width: int = 17,
+    width: int = 19,
     depth: int = 2,
     key: Any,
 ) -> wj.WARP:
-    """Returns a WARP that ends in a law, driven by products of what it observes. With the
-    ratio of two of its numbers it can divide them, as a solution of least squares does.
+    """Returns a WARP that ends in a law.
 
-    - `make`: the law's decoder, of a network with `numbers` outputs.
-    - `scale`: the root mean square increment, relative to an observation's.
+    - `make`: the law's decoder, of a network with `numbers` outputs. With the ratio of two
+        of its numbers it can divide them, as a solution of least squares does.
+    - `drive`: in units in which it is of the order of one.
     """
     network_key, transition_key = jr.split(key)
     network = eqx.nn.MLP(1, numbers, width, depth, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
-    drive = wj.Products(pairs=Turns(channels, scale))
     inputs = drive.size(channels)
     return wj.WARP(
         decoder=make(decoder),

@@ -13,7 +13,7 @@ from ._config import Rated
 from ._data import Dataset, make_lorenz
 from ._data.lorenz import LENGTHS, SIZES, STEP
 from ._flows import Flow
-from ._models import law, published, rivals, warp
+from ._models import law, published, rivals, ScaledIncrements, warp
 from ._run import count, Run
 from ._systems import change, compare, draw, predictions
 from ._tasks import Forecast
@@ -89,10 +89,13 @@ def laws(data: Dataset, key: jax.Array) -> dict[str, Model]:
             time_scale=STEP * (length - 1),
         )
 
-    make = functools.partial(law, length=length, scale=change(data), key=key)
+    drive = ScaledIncrements(scale=change(data))
+    make = functools.partial(
+        law, drive=drive, channels=3, numbers=3, length=length, key=key
+    )
     return {
-        "WARP-Phys, learnt": make(functools.partial(decode, 1.0), 3, 3),
-        "WARP-Phys, wrong law": make(functools.partial(decode, 0.0), 3, 3),
+        "WARP-Phys, learnt": make(functools.partial(decode, 1.0)),
+        "WARP-Phys, wrong law": make(functools.partial(decode, 0.0)),
     }
 
 

@@ -12,7 +12,7 @@ from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset, make_msd
 from ._data.msd import constants_of, LENGTHS, SCALE, SIZES
-from ._models import law
+from ._models import law, Turns
 from ._oscillators import constants_figure, double, NOISE, noise_bound, noisy
 from ._run import Run
 from ._systems import change, compare, contenders, draw, predictions
@@ -48,8 +48,9 @@ def laws(data: Dataset, key: jax.Array) -> dict[str, wj.WARP]:
     undamped = functools.partial(oscillator, c=0.0)
     _, length, channels = data.train.xs.shape
     scale = change(data) / float(np.sqrt(np.mean(data.train.xs**2)))
+    drive = wj.Products(pairs=Turns(channels, scale))
     make = functools.partial(
-        law, channels=channels, length=length, scale=scale, key=key
+        law, drive=drive, channels=channels, length=length, width=17, key=key
     )
     return {
         LEARNT: make(damped, numbers=3),
