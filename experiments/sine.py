@@ -36,7 +36,8 @@ PUBLISHED = {
 STEPS = {"quick": 1500, "paper": 20_000}
 # The paper's batches are all of the waves.
 BATCH = {"quick": 10, "paper": max(SIZES.values())}
-TITLES = {"quick": ("tiny", "small"), "paper": tuple(SIZES)}
+TITLES = {size: title for title, size in SIZES.items()}
+WAVES = {"quick": (10,), "paper": tuple(SIZES.values())}
 # What turns an auxiliary network into a decoder. The waves have a frequency of one, and
 # the paper reads the phase at the time asked for: free in time.
 sinusoid = wj.physics.SinusoidDecoder
@@ -53,7 +54,7 @@ HELD = ("WARP-Phys", "WARP-Phys, wrong law")
 
 
 @dataclasses.dataclass(frozen=True)
-class Rates(Rated):
+class Waves(Rated):
     """What `sine` can be asked for: high rates do best, where they do not diverge."""
 
     learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (
@@ -61,6 +62,17 @@ class Rates(Rated):
         3e-2,
     )
     """Each is tried with each model; validation data chooses."""
+    waves: Annotated[tuple[int, ...], Flag(metavar="[NUMBER ...]")] = ()
+    """How many training waves there are, one table row for each model and number: of 1, 10,
+    100, 1000 and 10000. By default 10, or all of these with --preset paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not set(self.waves) <= set(SIZES.values()):
+            raise ValueError(
+                f"`--waves` needs some of {' '.join(map(str, SIZES.values()))}; got "
+                f"{' '.join(map(str, self.waves))}."
+            )
 
 
 def quick(decode: Callable[[Any], wj.AbstractDecoder], key: jax.Array) -> wj.WARP:
@@ -111,11 +123,11 @@ def waves(train: Split, size: int, batch: int) -> Split:
     return train.take(np.arange(max(size, batch)) % size)
 
 
-def run(config: Rates) -> dict:
+def run(config: Waves) -> dict:
     """Predict a sine of random phase from its first value; train on 1 to 10 000 of them."""
     data = make_sine()
     run = Run("sine", data.name, config)
-    assert isinstance(run.config, Rated)
+    assert isinstance(run.config, Waves)
     rates, preset, task = (
         run.config.learning_rates,
         run.config.preset,
@@ -124,8 +136,8 @@ def run(config: Rates) -> dict:
     curves: dict[str, dict[int, float]] = {}
     examples = {}
     for name, model in models(data, preset, run.key("models")).items():
-        for title in TITLES[preset]:
-            size = SIZES[title]
+        for size in run.config.waves or WAVES[preset]:
+            title = TITLES[size]
             full = f"{title} ({size:,}): {name}"
             if not run.wants(full):
                 continue

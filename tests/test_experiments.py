@@ -81,6 +81,7 @@ def test_every_experiment_runs(name, tmp_path, broadcasting):
         (["digits", "--preset", "slow"], "slow"),
         (["digits", "--steps", "0"], "got 0"),
         (["digits", "--seed", "-1"], "got -1"),
+        (["sine", "--waves", "10", "11"], "got 10 11"),
         (["digits", "--out", "{file}/run"], "cannot be written"),
         (["digits", "--resume", "{folder}"], "config.json"),
         (["sine", "--resume", "{run}"], "'digits', not of 'sine'"),
