@@ -210,8 +210,8 @@ class Forecast(AbstractForecast):
 
     def squared(self, predicted, split: Split) -> Float[np.ndarray, "n s y"]:
         """Returns the squared errors of predictions of every `xs[1:]`."""
-        errors = (predicted - self._target(split.xs)) ** 2
-        return errors if self.scale is None else errors * np.square(self.scale)
+        scale = 1.0 if self.scale is None else np.array(self.scale)
+        return (scale * (predicted - self._target(split.xs))) ** 2
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
         predicted = self.predictions(model, split.xs)
