@@ -211,17 +211,16 @@ class Forecast(AbstractForecast):
         return wj.mse(ahead(batch.xs), self._target(batch.xs))
 
     def predictions(self, model, xs) -> Float[np.ndarray, "n s y"]:
-        """Returns the predictions of every `xs[1:]`, `(example, time - 1, out)`."""
+        """Returns the predictions of every `xs[1:]`."""
         return _mapped(self.predict, model, xs)
 
     def squared(self, predicted, split: Split) -> Float[np.ndarray, "n s y"]:
         """Returns the squared errors of predictions of every `xs[1:]`."""
-        errors = (predicted - self._target(split.xs)) ** 2
-        return errors if self.scale is None else errors * np.square(self.scale)
+        errors = predicted - self._target(split.xs)
+        return np.square(errors * (1.0 if self.scale is None else self.scale))
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = self.predictions(model, split.xs)
-        return self.metrics(self.squared(predicted, split))
+        return self.metrics(self.squared(self.predictions(model, split.xs), split))
 
     def metrics(self, errors: Float[np.ndarray, "n s y"]) -> dict[str, float]:
         """Returns the metrics of what `squared` gives."""
@@ -243,11 +242,11 @@ class Forecast(AbstractForecast):
 
 class Jumps(Forecast):
     """The same forecasts, by a model that knows a law and so reads any time at once: the
-    whole window is reconstructed with the state after the context, and nothing is fed back.
+    whole window is reconstructed with the parameters of the state after the context.
 
-    The law has the parameters of that one state. It carries the latest observation ahead,
-    and the first one through the context: backwards a damped motion would grow, and so
-    would every error. So `paper_mse` is that of a reconstruction from the context.
+    The law carries the latest observation ahead, and the first one through the context:
+    backwards a damped motion would grow, and so would every error. So `paper_mse` is that
+    of a reconstruction from the context. Nothing is fed back.
 
     Training is by jumps from every step to a later one, a random number of steps away. An
     error counts relative to the observation jumped from, or what has died down would not.
