@@ -24,6 +24,7 @@ from experiments._tuning import adapted, choose, cost, forecasts, Tuning
 from .helpers import assert_same, perturbed
 
 
+pytestmark = pytest.mark.slow
 SIZES, LENGTH, CONTEXT = Sizes(64, 4, 6), 64, 25
 SCALE = (1.0, 20.0)
 
@@ -74,7 +75,6 @@ def test_ranges_are_widened_from_those_of_the_training_to_the_test_and_beyond():
             make_widened(wrong, 3, LENGTH)
 
 
-@pytest.mark.slow
 def test_a_window_is_reconstructed_from_its_context_alone(data):
     xs = jnp.asarray(data.test.xs[0])
     predict = eqx.filter_jit(Jumps(CONTEXT).predict)
@@ -232,7 +232,6 @@ def test_scores_are_relative_to_what_is_there(data):
     np.testing.assert_allclose(found["relative_mse_median"], wanted, rtol=1e-4)
 
 
-@pytest.mark.slow
 def test_adaptation_runs(tmp_path, monkeypatch):
     monkeypatch.setitem(adaptation.SIZES, "quick", Sizes(64, 4, 6))
     monkeypatch.setattr(adaptation, "TUNINGS", [Tuning(1, 1e-3)])

@@ -21,6 +21,7 @@ from .helpers import assert_close, x64
 from .test_systems import toy
 
 
+pytestmark = pytest.mark.slow
 DT = 0.05
 
 

@@ -22,7 +22,7 @@ from experiments.silverbox import alone, cubic, delayed, hardening
 from .helpers import assert_close, assert_same, perturbed, tamed
 
 
-pytestmark = pytest.mark.usefixtures("precision")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("precision")]
 # Two outputs, of which the second is the first one step ago, and three inputs.
 LENGTH, CONTEXT, INPUTS = 11, 3, 3
 

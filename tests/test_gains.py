@@ -176,7 +176,7 @@ def test_kernels_too_large_to_hold_are_warned_of(monkeypatch, double):
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
-def test_held_transitions_step_alike_and_keep_their_gradient(name, getkey, precision):
+def test_held_transitions_step_alike_and_keep_their_gradient(name, getkey, double):
     transition, keys = two(name)[0], [getkey() for _ in range(3)]
     theta, slope = jr.normal(keys[0], (2, 5, 14))
     dx = jr.normal(keys[1], (5, transition.input_size))

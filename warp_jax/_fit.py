@@ -1,5 +1,6 @@
 """model, loss, batches -> a trained model."""
 
+import functools
 import math
 import sys
 import time
@@ -121,8 +122,7 @@ def fit(
     **Main arguments:**
 
     - `model`: any PyTree; its floating-point arrays are trained.
-    - `loss`: `(model, batch, key) -> scalar`. Called inside `jit`, which compiles once for
-        all trainings with the same loss, optimizer and shapes.
+    - `loss`: `(model, batch, key) -> scalar`, compiled once for all trainings of one loss.
     - `batches`: `Batches`, or another function of the number of the step; or an iterable,
         begun again at its end if that is possible.
     - `optimizer`: from optax. It is given the loss as `value`, which
@@ -230,17 +230,11 @@ class _Loop(NamedTuple):
     def _advance(
         self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
     ) -> _Trained:
+        update = functools.partial(_update, self.loss, self.optimizer)
         for step in range(start, stop):
             batch = next(supply)
             try:
-                trained = _update(
-                    self.loss,
-                    self.optimizer,
-                    trained,
-                    batch,
-                    self.key,
-                    jnp.asarray(step),
-                )
+                trained = update(trained, batch, self.key, jnp.asarray(step))
             except eqx.EquinoxRuntimeError as error:
                 # Around the reason lie a stack and hints, which the cause still shows.
                 _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
@@ -292,9 +286,7 @@ def _update(
     key: Key,
     step: Array,
 ) -> _Trained:
-    """Returns what follows a step. Compiled once for all trainings of the same loss,
-    optimizer's update and shapes.
-    """
+    """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
     value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
