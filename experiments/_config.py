@@ -71,13 +71,6 @@ class Rated(Config):
             )
 
 
-@dataclasses.dataclass(frozen=True)
-class Fast(Rated):
-    """The same, where a training has few steps and the time goes into compiling it."""
-
-    learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (1e-2,)
-
-
 def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     """Returns the options that hold and the folder of the run. Those of a run to resume
     keep the `resume` they were asked with, so they resolve to themselves.

@@ -1,10 +1,13 @@
 """data, task, models -> a run: what the experiments on dynamical systems have in common."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+import warp_jax as wj
 
 from . import _figures as figures
 from ._config import Rated
@@ -21,12 +24,24 @@ def change(data: Dataset, outputs: int | None = None) -> float:
     return float(np.sqrt(np.mean(steps**2)))
 
 
-def contenders(data: Dataset, key: jax.Array) -> dict[str, Model]:
-    """Returns a WARP and the baselines of about its size, for forecasts of all channels."""
+def contenders(
+    data: Dataset,
+    key: jax.Array,
+    *,
+    make: Callable[..., wj.WARP] | None = None,
+    scale: float | None = None,
+) -> dict[str, Model]:
+    """Returns a WARP and the baselines of about its size, for forecasts of all channels.
+
+    - `make`: `(inputs, outputs, key=key) -> WARP`; by default `warp` of this length and
+        scale.
+    - `scale`: of what is predicted; by default the root mean square change.
+    """
     warp_key, rival_key = jax.random.split(key)
     _, length, channels = data.train.xs.shape
-    scale = change(data)
-    model = warp(channels, channels, length=length, scale=scale, key=warp_key)
+    scale = change(data) if scale is None else scale
+    make = make or functools.partial(warp, length=length, scale=scale)
+    model = make(channels, channels, key=warp_key)
     return {
         "WARP": model,
         **rivals(

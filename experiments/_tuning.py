@@ -30,7 +30,8 @@ def adapted(
     model: Model, xs: Float[Array, "t d"], ts: Float[Array, " t"], tuning: Tuning
 ) -> Model:
     """Returns the model after gradient steps on its predictions of the next observation,
-    within one context `xs` at the times `ts`.
+    within one context `xs` at the times `ts`. Pure, so that `jax.vmap` adapts to many
+    contexts at once, which a training by `warp_jax.fit` could not.
     """
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
     optimizer = optax.adam(tuning.rate)

@@ -13,9 +13,9 @@ from ._config import Rated
 from ._data import Dataset, make_lorenz
 from ._data.lorenz import LENGTHS, SIZES, STEP
 from ._flows import Flow
-from ._models import law, published, rivals, ScaledIncrements, warp
-from ._run import count, Run
-from ._systems import change, compare, draw, predictions
+from ._models import law, published, ScaledIncrements
+from ._run import Run
+from ._systems import change, compare, contenders, draw, predictions
 from ._tasks import Forecast
 from .baselines import Model
 
@@ -27,30 +27,21 @@ CONTEXT = {"quick": 50, "paper": 500}
 LIMIT = 10.0
 STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 64}
+# The paper's WARP.
+PAPER = functools.partial(
+    published,
+    width=128,
+    depth=1,
+    decode=lambda network: wj.ActivatedDecoder(
+        wj.NetworkDecoder(network), wj.Clip(5.0)
+    ),
+    drive=wj.Increments(time_channel=True),
+)
 
 
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
     """Models of about 17 000 parameters each, or as many as the paper's WARP has."""
-    warp_key, rival_key = jax.random.split(key)
-    length, scale = data.train.xs.shape[1], change(data)
-    make = {
-        "quick": functools.partial(warp, length=length, scale=scale),
-        "paper": functools.partial(
-            published,
-            width=128,
-            depth=1,
-            decode=lambda network: wj.ActivatedDecoder(
-                wj.NetworkDecoder(network), wj.Clip(5.0)
-            ),
-            drive=wj.Increments(time_channel=True),
-        ),
-    }[preset]
-    model = make(3, 3, key=warp_key)
-    parameters = count(model)
-    others = rivals(
-        3, 3, length=length, scale=scale, parameters=parameters, key=rival_key
-    )
-    return {"WARP": model, **others}
+    return contenders(data, key, make={"quick": None, "paper": PAPER}[preset])
 
 
 def laws(data: Dataset, key: jax.Array) -> dict[str, Model]:

@@ -1,7 +1,8 @@
 """silverbox: simulation of a measured oscillator with a hardening spring."""
 
+import dataclasses
 import functools
-from typing import Any
+from typing import Annotated, Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,7 @@ from jaxtyping import Array, Float
 
 import warp_jax as wj
 
-from ._config import Fast, resolve
+from ._config import Flag, Rated, resolve
 from ._data import data_folder, Dataset, load_silverbox
 from ._data.silverbox import CONTEXT, INPUTS
 from ._fitted import corrections, DelayedDecoder, Fitted, LawDecoder, linear
@@ -32,6 +33,16 @@ STEPS = {"quick": 300, "paper": 4000}
 BATCH = {"quick": 16, "paper": 64}
 # Where the output is cut off, in deviations: the arrow reaches 5.5 of them.
 LIMIT = 10.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Rated):
+    """What `silverbox` can be asked for: one rate, for its trainings have few steps, and
+    what takes time is to compile them.
+    """
+
+    learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (1e-2,)
+    """Each is tried with each model; validation data chooses."""
 
 
 def hardening(x: Float[Array, " d"]) -> Float[Array, " n"]:
@@ -123,7 +134,7 @@ def task(data: Dataset) -> Simulation:
     return Simulation(CONTEXT, scale=scale, known=inputs, step=STEP, horizons=HORIZONS)
 
 
-def run(config: Fast) -> dict:
+def run(config: Options) -> dict:
     """Simulate the output of Silverbox from its input, within and beyond the amplitude of
     the training data.
     """

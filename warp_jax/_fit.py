@@ -122,7 +122,7 @@ def fit(
     **Main arguments:**
 
     - `model`: any PyTree; its floating-point arrays are trained.
-    - `loss`: `(model, batch, key) -> scalar`, compiled once for all trainings of one loss.
+    - `loss`: `(model, batch, key) -> scalar`. In `jit`, traced once for all its trainings.
     - `batches`: `Batches`, or another function of the number of the step; or an iterable,
         begun again at its end if that is possible.
     - `optimizer`: from optax. It is given the loss as `value`, which

@@ -76,7 +76,7 @@ def read_in_turns(
     count = max(1, AT_ONCE // footprint)
     if count >= length:
         return jax.vmap(read)(steps)
-    # Turns of equal length: what fills up the last one is read in vain, and a copy of all.
+    # Turns of equal length: to fill up the last one takes a copy of all, and idle readings.
     even = next(n for n in range(count, 0, -1) if length % n == 0)
     balanced = math.ceil(length / math.ceil(length / count))
     count = even if 2 * even > count else balanced

@@ -19,7 +19,8 @@ class AbstractTransition(eqx.Module):
     A subclass decides how A and B are stored. Every roll is written against these methods
     alone, so a new structure works in all of them. Only the four abstract ones must be
     written; `gain`, `compose`, `act` and `compose_work` make the parallel rolls cheap
-    where A has a structure that its powers share.
+    where A has a structure that its powers share, and `hold` and `held` prepare what is
+    applied in every turn of a scan.
     """
 
     state_size: eqx.AbstractVar[int]
@@ -66,11 +67,15 @@ class AbstractTransition(eqx.Module):
         return gain @ theta
 
     def hold(self, gain: PyTree[Array]) -> PyTree[Array]:
-        """Returns a gain for `act` in a scan that is differentiated in the states alone."""
+        """Returns a gain for `act` in a scan that is differentiated in the states alone:
+        the same numbers, without a gradient.
+        """
         return lax.stop_gradient(gain)
 
     def held(self) -> "AbstractTransition":
-        """Returns this transition for a scan that is differentiated in the states alone."""
+        """Returns this transition for a scan that is differentiated in the states alone:
+        the same steps, without a gradient in A and B.
+        """
         weights, rest = eqx.partition(self, eqx.is_inexact_array)
         return eqx.combine(lax.stop_gradient(weights), rest)
 

@@ -55,13 +55,14 @@ class HeldMatrix(eqx.Module):
     every turn of a scan.
 
     The cotangent of `A @ theta` is a product with the transpose; made from A itself it
-    reads A against its layout and takes twice as long.
+    reads A against its layout and takes much longer.
     """
 
     A: Float[Array, "p p"]
     transpose: Float[Array, "p p"]
 
     def __init__(self, A: Float[Array, "p p"]):
+        """**Arguments:** the matrix, of shape `(state, state)`."""
         self.A = lax.stop_gradient(A)
         # Without the barrier XLA undoes the copy.
         self.transpose = lax.optimization_barrier(self.A.T)
