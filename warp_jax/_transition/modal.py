@@ -60,8 +60,8 @@ class SpectralTransition(AbstractModalTransition):
     arXiv 2303.06349), with time-scales in units of the sequence's length.
 
     The phases of a step start uniformly between 0 and `2 pi cycles / length`, the decay
-    times between a half and one and a half of `length`. Made for use as the `dynamics` of a
-    `SubspaceTransition`, whose columns are its real read-out.
+    times between a half and one and a half of `length`, and B at zero. Made for use as the
+    `dynamics` of a `SubspaceTransition`, whose columns are its real read-out.
     """
 
     log_decay: Float[Array, " m"]
@@ -86,18 +86,18 @@ class SpectralTransition(AbstractModalTransition):
         - `length`: how many steps the sequences have, roughly.
         - `cycles`: full turns of the fastest mode over `length` steps: the finest detail
             that is told apart at the start. Choose it on validation data.
-        - `key`: for the initial phases, decay times and `B`.
+        - `key`: for the initial phases and decay times.
         """
         call = "SpectralTransition(state_size, input_size, length, cycles)"
         self.state_size, self.input_size, length, cycles = _check(
             call, state_size, input_size, length, cycles
         )
-        phase_key, decay_key, input_key = jr.split(key, 3)
+        phase_key, decay_key = jr.split(key)
         modes = self.state_size // 2
         self.log_phase = jnp.log(_phases(phase_key, modes, length, cycles))
         times = length * jr.uniform(decay_key, (modes,), minval=0.5, maxval=1.5)
         self.log_decay = -jnp.log(times)
-        self.B = _input_matrix(input_key, self.state_size, self.input_size)
+        self.B = jnp.zeros((self.state_size, self.input_size))
 
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         radius, phase = jnp.exp(-jnp.exp(self.log_decay)), jnp.exp(self.log_phase)
@@ -111,7 +111,7 @@ class OscillatoryTransition(AbstractModalTransition):
     The state holds the velocities, then the positions times their frequency: in these
     units a step is the rotation-and-decay $\lambda = (1 + i\omega)/(1 + \omega^2)$, with
     $\omega$ the frequency times the step. Faster oscillators forget sooner, so there is
-    no decay time to choose.
+    no decay time to choose. B starts at zero.
     """
 
     log_frequency: Float[Array, " m"]
@@ -133,10 +133,9 @@ class OscillatoryTransition(AbstractModalTransition):
         self.state_size, self.input_size, length, cycles = _check(
             call, state_size, input_size, length, cycles
         )
-        phase_key, input_key = jr.split(key)
         modes = self.state_size // 2
-        self.log_frequency = jnp.log(_phases(phase_key, modes, length, cycles))
-        self.B = _input_matrix(input_key, modes, self.input_size)
+        self.log_frequency = jnp.log(_phases(key, modes, length, cycles))
+        self.B = jnp.zeros((modes, self.input_size))
 
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         frequency = jnp.exp(self.log_frequency)
@@ -165,7 +164,3 @@ def _phases(key: Key, modes: int, length: int, cycles: float) -> Float[Array, " 
     fastest = 2 * math.pi * cycles / length
     # A phase of zero could not be left, for its logarithm is what is learnt.
     return jr.uniform(key, (modes,), minval=1e-3 * fastest, maxval=fastest)
-
-
-def _input_matrix(key: Key, rows: int, columns: int) -> Float[Array, "p c"]:
-    return jr.normal(key, (rows, columns)) / math.sqrt(columns)
