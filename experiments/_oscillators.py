@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
 import numpy as np
+import optimistix as optx
 from jaxtyping import Array, Float
 
 import warp_jax as wj
@@ -111,16 +112,57 @@ def noise_bound(
     }
 
 
-def _bound(context: int, deviation, scale, ts, unknowns):
+def most_likely(
+    data: Dataset,
+    model: wj.WARP,
+    seen: Float[np.ndarray, "n t 2"],
+    context: int,
+) -> Float[np.ndarray, "n s 2"]:
+    """Returns the motions, at all steps but the first, that make each noisy context most
+    likely, in double precision: by Levenberg and Marquardt's method over k/m, c/m and the
+    start, from what the model has found.
+
+    It sees the context again and again, which a recurrence does not.
+    """
+    ts = np.linspace(0, 1, data.train.xs.shape[1])
+    with jax.enable_x64(True):
+        contexts = jnp.asarray(seen[:, :context], float)
+        found = jnp.asarray(told(model, contexts))
+        fit = functools.partial(_most_likely, _deviation(data))
+        fit = jax.jit(jax.vmap(fit, (None, 0, 0)))
+        return np.asarray(fit(jnp.asarray(ts), contexts, found))
+
+
+def _most_likely(deviation, ts, xs, found):
+    # Rates of motions, whose logarithms any noise leaves finite.
+    rates = jnp.log(jnp.maximum(found, jnp.array([1.0, 1e-2])))
+
+    def unknowns(place):
+        return jnp.concatenate([jnp.exp(place[:2]), place[2:]])
+
+    def residuals(place, _):
+        return (_motion(ts[: len(xs)], unknowns(place)) - xs) / deviation
+
+    solver = optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
+    start = jnp.concatenate([rates, xs[0]])
+    # A fit that has not settled after so many steps is scored as it is.
+    place = optx.least_squares(
+        residuals, solver, start, max_steps=128, throw=False
+    ).value
+    return _motion(ts, unknowns(place))[1:]
+
+
+def _motion(ts, unknowns):
+    """Returns the motion of k/m, c/m and a start, `(time, 2)`."""
     rate = SCALE[1] / SCALE[0]
+    stiffness, damping = unknowns[0] / rate, unknowns[1]
+    zero = jnp.zeros(())
+    M = jnp.stack([zero, zero + rate, -stiffness, -damping]).reshape(2, 2)
+    return jax.vmap(lambda t: jsl.expm(M * t, max_squarings=32) @ unknowns[2:])(ts)
 
-    def motion(unknowns):
-        stiffness, damping = unknowns[0] / rate, unknowns[1]
-        zero = jnp.zeros(())
-        M = jnp.stack([zero, zero + rate, -stiffness, -damping]).reshape(2, 2)
-        return jax.vmap(lambda t: jsl.expm(M * t, max_squarings=32) @ unknowns[2:])(ts)
 
-    slopes = jax.jacfwd(motion)(unknowns)
+def _bound(context: int, deviation, scale, ts, unknowns):
+    slopes = jax.jacfwd(functools.partial(_motion, ts))(unknowns)
     within = (slopes[:context] / deviation[None, :, None]).reshape(-1, len(unknowns))
     ahead = slopes[context:] * scale[None, :, None]
     # In units in which each column is of the order of one.

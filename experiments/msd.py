@@ -13,7 +13,14 @@ from ._config import Rated
 from ._data import Dataset, make_msd
 from ._data.msd import constants_of, LENGTHS, SCALE, SIZES
 from ._models import law, Turns
-from ._oscillators import constants_figure, double, NOISE, noise_bound, noisy
+from ._oscillators import (
+    constants_figure,
+    double,
+    most_likely,
+    NOISE,
+    noise_bound,
+    noisy,
+)
 from ._run import Run
 from ._systems import change, compare, contenders, draw, predictions
 from ._tasks import Forecast, Jumps
@@ -114,10 +121,17 @@ def _without_training(run: Run, data: Dataset, task: Jumps) -> None:
 def _with_noise(run: Run, data: Dataset, task: Jumps, by_law: dict[str, Model]) -> None:
     """Adds what models and theory say of the test set where a context has noise."""
     known = [name for name in (LEARNT, IDENTIFIED) if name in by_law]
+    seen = noisy(data, data.test)
     for name in known:
-        predicted = task.predictions(by_law[name], noisy(data, data.test))
-        metrics = task.metrics(task.squared(predicted, data.test))
-        run.reference(f"{name}, {NOISE:.0%} noise", metrics)
+        by = {
+            name: task.predictions(by_law[name], seen),
+            f"{name}, then refined": most_likely(
+                data, by_law[name], seen, task.context
+            ),
+        }
+        for how, predicted in by.items():
+            metrics = task.metrics(task.squared(predicted, data.test))
+            run.reference(f"{how}, {NOISE:.0%} noise", metrics)
     if known:
         constants = constants_of("test", len(data.test.xs))
         least = noise_bound(data, constants, data.test.xs[:, 0], task.context)
