@@ -7,10 +7,19 @@ from .dataset import (
     Split as Split,
 )
 from .digits import load_digits as load_digits
+from .ett import load_ett as load_ett
+from .forecasting import (
+    load_file as load_file,
+    load_series as load_series,
+    SERIES as SERIES,
+)
+from .gathered import Gathered as Gathered
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra
 from .msd import make_msd as make_msd, make_msd_zero as make_msd_zero
+from .series import min_max as min_max, Series as Series, standard as standard
 from .silverbox import load_silverbox as load_silverbox
 from .sine import make_sine as make_sine
 from .spirals import make_spirals as make_spirals
+from .traffic import load_metr_la as load_metr_la, load_pems08 as load_pems08
 from .uea import load_uea as load_uea
