@@ -9,7 +9,6 @@ import zipfile
 import zlib
 
 import numpy as np
-from jaxtyping import Float
 
 
 # What numpy and the zip reader raise on bytes that are not what they should be.
@@ -63,9 +62,7 @@ def read_arrays(path: pathlib.Path, keys: tuple[str, ...]) -> list[np.ndarray]:
         raise _unreadable(path, named, error) from error
 
 
-def finite_numbers(
-    path: pathlib.Path, key: str, array: np.ndarray
-) -> Float[np.ndarray, "..."]:
+def finite_numbers(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarray:
     """Returns an array in double precision.
 
     **Raises:** `ValueError` for other than real numbers, and for the first one that is not
@@ -77,11 +74,12 @@ def finite_numbers(
             "float32 or float64."
         )
     values = array.astype(np.float64)
-    if not np.all(finite := np.isfinite(values)):
-        place = tuple(int(i) for i in np.argwhere(~finite)[0])
+    flat = values.ravel()
+    if len(bad := np.flatnonzero(~np.isfinite(flat))):
+        place = ", ".join(map(str, np.unravel_index(bad[0], values.shape)))
         raise ValueError(
-            f"`{path}` needs finite numbers; got {values[place]} in "
-            f"{key}[{', '.join(map(str, place))}]. Fill in what is missing first."
+            f"`{path}` needs finite numbers; got {flat[bad[0]]} in {key}[{place}]. Fill in "
+            "what is missing first."
         )
     return values
 

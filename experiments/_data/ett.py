@@ -48,8 +48,8 @@ def load_ett(name: str, folder: pathlib.Path, scaling: Scaling = standard) -> Se
     used = train + validation + test
     if table.names != COLUMNS or len(table.values) < used:
         raise ValueError(
-            f"`{path}` needs the columns {', '.join(COLUMNS)} and at least {used} rows; got "
-            f"{', '.join(table.names[:10])} and {len(table.values)}. Get it from {URL}."
+            f"`{path}` needs the columns {', '.join(COLUMNS)} and at least {used} rows; "
+            f"got {', '.join(table.names[:10])} and {len(table.values)}. Get it from {URL}."
         )
     return make_series(
         name,
@@ -73,6 +73,6 @@ def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
         return pathlib.Path(fetcher.fetch(file))
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"`{file}` is not in {folder}, and {URL}{file} cannot be used: {error}. Put the "
-            "file there by hand, or give the folder that has it as `--data DIR`."
+            f"`{file}` is not in {folder}, and {URL}{file} cannot be used: {error}. Put "
+            "the file there by hand, or give the folder that has it as `--data DIR`."
         ) from error

@@ -1,4 +1,4 @@
-"""What `--dataset` of forecasting names -> a series: of the known ones, or one's own file."""
+"""What `--dataset` of forecasting names -> a series: a known one, or one's own file."""
 
 import functools
 import pathlib
@@ -90,7 +90,7 @@ def _from_npz(path: pathlib.Path):
     (array,) = read_arrays(path, (key,))
     if array.ndim not in (1, 2) or 0 in array.shape:
         raise ValueError(
-            f"`{path}` needs {key} of shape (rows,) or (rows, channels); got {array.shape}. "
-            "Lay further axes out as channels."
+            f"`{path}` needs {key} of shape (rows,) or (rows, channels); got "
+            f"{array.shape}. Lay further axes out as channels."
         )
     return (), finite_numbers(path, key, array.reshape(len(array), -1))

@@ -4,7 +4,6 @@ Three parts in order of time, scaled by what the first one says alone. A window 
 part may look back over the border, by its context: that past was known by then.
 """
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
@@ -188,21 +187,21 @@ def make_series(
             f"`{name}` needs channels that vary over the {stops[0]} rows for training; got "
             f"constant ones: {_listed(_chosen(names, still))}. Leave them out."
         )
-    wild = ~np.all(np.isfinite(rows), axis=0)
+    wild = ~(np.all(np.isfinite(rows), axis=0) & np.isfinite(scale))
     if np.any(wild):
         raise ValueError(
-            f"`{name}` needs numbers that single precision can hold once scaled; got others "
-            f"in {_listed(_chosen(names, wild))}. Look for broken values there."
+            f"`{name}` needs numbers that single precision can hold once scaled; got "
+            f"others in {_listed(_chosen(names, wild))}. Look for broken values there."
         )
     return Series(name, rows, stops, names, scale, centre, len(names))
 
 
-def by_share(rows: int, train: float = 0.6, validation: float = 0.2) -> tuple[int, int]:
-    """Returns where to cut rows in three by their shares, rounded down; by default 60:20:20,
-    as is usual for traffic.
+def by_share(rows: int) -> tuple[int, int]:
+    """Returns where to cut rows 60:20:20, rounded down for training and validation, as is
+    usual for traffic.
     """
-    cut = math.floor(train * rows)
-    return cut, cut + math.floor(validation * rows)
+    train, validation = rows * 6 // 10, rows * 2 // 10
+    return train, train + validation
 
 
 def _views(rows: Float[np.ndarray, "t d"], context: int, horizon: int) -> Split:

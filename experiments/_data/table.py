@@ -107,8 +107,8 @@ def _check_names(place: str, names: list[str], numbered: bool) -> None:
     if not numbered and all(_number(name) is not None for name in names):
         _refuse(
             place,
-            f"needs names of columns; got {names[:5]}. Put a line of names, not of numbers, "
-            "in front.",
+            f"needs names of columns; got {names[:5]}. Put a line of names, not of "
+            "numbers, in front.",
         )
     twice = {name for name in names if names.count(name) > 1}
     if twice:
@@ -144,8 +144,8 @@ def _one_by_one(
             elif carry:
                 _refuse(
                     place,
-                    f"has no value in column {name!r}, {text[:40]!r}, and none before it to "
-                    "carry on. Begin where every column has one.",
+                    f"has no value in column {name!r}, {text[:40]!r}, and none before it "
+                    "to carry on. Begin where every column has one.",
                 )
             else:
                 _refuse(

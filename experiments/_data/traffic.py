@@ -45,8 +45,8 @@ def load_metr_la(folder: pathlib.Path) -> Series:
 
 
 def load_pems08(folder: pathlib.Path) -> Series:
-    """Returns the flow, in vehicles each five minutes, of 17 856 steps at 170 sensors in San
-    Bernardino, July and August 2016.
+    """Returns the flow, in vehicles each five minutes, of 17 856 steps at 170 sensors in
+    San Bernardino, July and August 2016.
 
     Parts are 60:20:20 in time. One scale serves all sensors, as is usual.
 
