@@ -103,7 +103,7 @@ def test_what_cannot_be_read_is_refused(written, tmp_path):
     path = tmp_path / "x.csv.gz"
     if written is not None:
         path.write_bytes(written)
-    with refused(path, "cannot be read", "Give a .csv file"):
+    with refused(path, "cannot be read", "Get it again"):
         read_csv(path)
 
 

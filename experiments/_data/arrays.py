@@ -48,7 +48,7 @@ def read_arrays(path: pathlib.Path, keys: tuple[str, ...]) -> list[np.ndarray]:
 
     **Raises:** `ValueError` for a file without them, or with what only unpickling reads.
     """
-    named = "the arrays " + ", ".join(keys) if len(keys) > 1 else f"the array {keys[0]}"
+    named = f"the array{'s' if len(keys) > 1 else ''} {', '.join(keys)}"
     try:
         with (
             warnings.catch_warnings(),

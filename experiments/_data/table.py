@@ -5,14 +5,14 @@ none by semicolons or tabs. Plain or in gzip; any encoding that agrees with ASCI
 """
 
 import csv
-import gzip
 import math
 import pathlib
-import zlib
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float
+
+from .raw import read_bytes
 
 
 # Names of columns that say when; the empty one is the index that pandas writes.
@@ -79,15 +79,7 @@ def read_csv(
 
 def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
     """Returns the cells of every line and its number; empty lines at the end are none."""
-    try:
-        text = path.read_bytes()
-        if text[:2] == b"\x1f\x8b":
-            text = gzip.decompress(text)
-    except (OSError, EOFError, zlib.error) as error:
-        raise ValueError(
-            f"`{path}` cannot be read: {error}. {FORMAT} It may be in gzip."
-        ) from error
-    whole = text.decode("utf-8-sig", "backslashreplace")
+    whole = read_bytes(path).decode("utf-8-sig", "backslashreplace")
     lines = whole.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
