@@ -3,7 +3,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -54,7 +54,10 @@ def residual(decoder: wj.AbstractDecoder, scale: float) -> wj.SkipDecoder:
     return wj.SkipDecoder(change, Latest(decoder.out_size))
 
 
-def sized(make: Callable[[int], Model], parameters: int) -> Model:
+M = TypeVar("M", bound=Model)
+
+
+def sized(make: Callable[[int], M], parameters: int) -> M:
     """Returns `make(size)` with the size that gives the nearest number of parameters."""
 
     def off(size: int) -> int:

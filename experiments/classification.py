@@ -13,8 +13,10 @@ import warp_jax as wj
 from . import _figures as figures
 from ._config import Flag, Rated, resolve
 from ._data import data_folder, Dataset, load_digits, load_uea
-from ._run import Run, Trial
+from ._rivals import CELLS, rival, state_size
+from ._run import count, Run, Trial
 from ._tasks import PooledClassification
+from .baselines import Recurrent
 
 
 STATE = 400
@@ -27,6 +29,7 @@ CYCLES = {"BasicMotions": 10.0, "digits": 10.0, "JapaneseVowels": 1.0}
 SMOOTH = 1.5
 BATCH = 32
 STEPS = {"quick": 1000, "paper": 10_000}
+QUICK = ("LRU",)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,8 +78,19 @@ def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, wj.WARP]:
     }
 
 
+def _rival(name: str, data: Dataset, parameters: int, key: jax.Array) -> Recurrent:
+    _, length, channels = data.train.xs.shape
+    return rival(
+        name, channels, data.classes, length=length, parameters=parameters, key=key
+    )
+
+
 def run(config: Options) -> dict:
-    """Classify the series of one data set, with a dense, a low-rank and a subspace A."""
+    """Classify the series of one data set, with a dense, a low-rank and a subspace A, and
+    with rivals of as many parameters as the low-rank one.
+
+    Of the rivals LRU by default; the paper preset, or --models, has all.
+    """
     config, _ = resolve("classification", config)
     data = (
         load_digits()
@@ -86,16 +100,20 @@ def run(config: Options) -> dict:
     run = Run("classification", data.name, config)
     task = PooledClassification(by_accuracy=True)
     batch = min(BATCH, len(data.train.xs))
-    for name, model in models(data, config.preset, run.key("models")).items():
+    warps = models(data, config.preset, run.key("models"))
+    budget = count(warps["low rank"])
+    every = config.models or config.preset == "paper"
+    for name in (*warps, *(CELLS if every else QUICK)):
         if not run.wants(name):
             continue
+        model = warps.get(name) or _rival(name, data, budget, run.key("models", name))
         trial = Trial(
             name=name,
             model=model,
             loss=task.loss,
             batches=wj.Batches(data.train, batch, key=run.key("batches")),
             steps=config.steps or STEPS[config.preset],
-            state_size=model.decoder.state_size,
+            state_size=state_size(model),
             validate=task.validate(data.validation),
             test=task.test(data.test),
         )

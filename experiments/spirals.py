@@ -12,70 +12,77 @@ import warp_jax as wj
 from . import _figures as figures
 from ._config import Config
 from ._data import make_spirals
+from ._rivals import CELLS, rival, state_size
 from ._run import Run, Trial
 from ._tasks import Classification
-from .baselines import GRU, LRU, Model, recurrent
+from .baselines import Model
 
 
 LENGTH = 100
 STEPS = {"quick": 500, "paper": 2000}
 BATCH = {"quick": 64, "paper": 256}
 RATE = 3e-3
+PARAMETERS = 4000
+# One of each kind: gated, diagonal and linear, oscillators.
+QUICK = ("WARP", "GRU", "LRU", "LinOSS-IM")
 
 
-def quick(key: jax.Array) -> dict[str, Model]:
-    """Models of about 4 000 parameters each."""
-    keys = jr.split(key, 7)
-    network = eqx.nn.MLP(1, 2, 24, 1, jnn.silu, key=keys[0])
+def quick(key: jax.Array) -> wj.WARP:
+    """A model of about 4 000 parameters."""
+    network_key, transition_key, initial_key = jr.split(key, 3)
+    network = eqx.nn.MLP(1, 2, 24, 1, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
     size = decoder.state_size
-    warp = wj.WARP(
+    return wj.WARP(
         decoder=decoder,
         transition=wj.LowRankTransition(
-            size, 2, 16, length=LENGTH, cycles=3, key=keys[1]
+            size, 2, 16, length=LENGTH, cycles=3, key=transition_key
         ),
         initial=wj.Hypernetwork(
-            2, size, 1, width=4, theta=decoder.flatten(network), key=keys[2]
+            2, size, 1, width=4, theta=decoder.flatten(network), key=initial_key
         ),
     )
 
-    return {
-        "WARP": warp,
-        "GRU": recurrent(GRU(2, 28, key=keys[3]), 2, 32, key=keys[4]),
-        "LRU": recurrent(LRU(2, 32, key=keys[5]), 2, 56, key=keys[6]),
-    }
 
-
-def paper(key: jax.Array) -> dict[str, Model]:
-    """The paper's model: 24 x 1, a dense A, the paper's hypernetwork; and the baselines."""
-    keys = jr.split(key, 3)
-    decoder = wj.NetworkDecoder(eqx.nn.MLP(1, 2, 24, 1, jnn.silu, key=keys[0]))
-    warp = wj.WARP(
+def paper(key: jax.Array) -> wj.WARP:
+    """The paper's model: 24 x 1, a dense A, the paper's hypernetwork."""
+    network_key, initial_key = jr.split(key)
+    decoder = wj.NetworkDecoder(eqx.nn.MLP(1, 2, 24, 1, jnn.silu, key=network_key))
+    return wj.WARP(
         decoder=decoder,
         transition=wj.DenseTransition(decoder.state_size, 2),
-        initial=wj.Hypernetwork(2, decoder.state_size, key=keys[1]),
+        initial=wj.Hypernetwork(2, decoder.state_size, key=initial_key),
     )
-    return {**quick(keys[2]), "WARP": warp}
+
+
+def model(name: str, preset: str, key: jax.Array) -> Model:
+    """Returns the model of that name, of about 4 000 parameters but for the paper's."""
+    if name == "WARP":
+        return {"quick": quick, "paper": paper}[preset](key)
+    return rival(name, 2, 2, length=LENGTH, parameters=PARAMETERS, key=key)
 
 
 def run(config: Config) -> dict:
-    """Tell clockwise from anticlockwise spirals, of 100 noisy points each."""
+    """Tell clockwise from anticlockwise spirals, of 100 noisy points each.
+
+    WARP, GRU, LRU and LinOSS-IM by default; the paper preset, or --models, has all rivals.
+    """
     data = make_spirals()
     run = Run("spirals", data.name, config)
     preset = run.config.preset
     task = Classification()
-    for name, model in {"quick": quick, "paper": paper}[preset](
-        run.key("models")
-    ).items():
+    every = run.config.models or preset == "paper"
+    for name in ("WARP", *CELLS) if every else QUICK:
         if not run.wants(name):
             continue
+        made = model(name, preset, run.key("models", name))
         trial = Trial(
             name=name,
-            model=model,
+            model=made,
             loss=task.loss,
             batches=wj.Batches(data.train, BATCH[preset], key=run.key("batches")),
             steps=run.config.steps or STEPS[preset],
-            state_size=model.decoder.state_size,
+            state_size=state_size(made),
             validate=task.validate(data.validation),
             test=task.test(data.test),
             learning_rate=RATE,

@@ -6,12 +6,12 @@ networks (Hasani et al. 2021, arXiv 2006.04439), licence Apache 2.0.
 
 import hashlib
 import pathlib
-import zipfile
 
 import numpy as np
 import pooch
 from jaxtyping import Float
 
+from .arrays import finite_numbers, read_arrays
 from .dataset import Dataset, Split, unlabelled
 
 
@@ -52,12 +52,8 @@ def load_cheetah(folder: pathlib.Path) -> Dataset:
 
 
 def _read(path: pathlib.Path) -> Float[np.ndarray, "31 1000 17"]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            traces = file["traces"].astype(np.float32)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"`{path}` needs the array traces: {error}.") from error
-    return _checked(traces, str(path))
+    (traces,) = read_arrays(path, ("traces",))
+    return _checked(finite_numbers(path, "traces", traces), str(path))
 
 
 def _download(folder: pathlib.Path) -> Float[np.ndarray, "31 1000 17"]:
@@ -66,7 +62,7 @@ def _download(folder: pathlib.Path) -> Float[np.ndarray, "31 1000 17"]:
     try:
         fetcher = pooch.create(parts, URL, registry=dict.fromkeys(names))
         files = [np.load(fetcher.fetch(name), allow_pickle=False) for name in names]
-        traces = _checked(np.stack(files).astype(np.float32), URL)
+        traces = _checked(np.stack(files), URL)
         temporary = folder / f".{FILE}"
         np.savez(temporary, traces=traces)
         temporary.replace(folder / FILE)
@@ -83,6 +79,7 @@ def _download(folder: pathlib.Path) -> Float[np.ndarray, "31 1000 17"]:
 
 
 def _checked(traces: np.ndarray, where: str) -> Float[np.ndarray, "31 1000 17"]:
+    traces = traces.astype(np.float32)
     digest = hashlib.sha256(np.ascontiguousarray(traces).tobytes()).hexdigest()
     if traces.shape != SHAPE or digest != SHA256:
         raise ValueError(

@@ -73,7 +73,9 @@ class Dataset(NamedTuple):
 
 def unlabelled(xs: Float[np.ndarray, "n t d"], context=None) -> Split:
     """Returns sequences without classes, in single precision."""
-    return Split(xs.astype(np.float32), np.zeros(len(xs), np.int32), None, context)
+    return Split(
+        xs.astype(np.float32, copy=False), np.zeros(len(xs), np.int32), None, context
+    )
 
 
 def split_at(name: str, split: Split, train: int, validation: int) -> Dataset:

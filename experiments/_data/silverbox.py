@@ -6,10 +6,10 @@ Free for research; cite them.
 """
 
 import pathlib
-import zipfile
 
 import numpy as np
 
+from .arrays import finite_numbers, read_arrays
 from .dataset import Dataset, Split, unlabelled
 
 
@@ -79,13 +79,8 @@ def _read(path: pathlib.Path) -> np.ndarray:
             "save its input and output as silverbox_u and silverbox_y in this file with "
             "`numpy.savez`, or give the folder that has it as `--data DIR`."
         )
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            u, y = (file[key].astype(np.float64) for key in KEYS)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"`{path}` needs the arrays {' and '.join(KEYS)}: {error}."
-        ) from error
+    arrays = zip(KEYS, read_arrays(path, KEYS))
+    u, y = (finite_numbers(path, key, array) for key, array in arrays)
     if u.shape != (SAMPLES,) or y.shape != (SAMPLES,):
         raise ValueError(
             f"`{path}` needs {SAMPLES} samples each of {' and '.join(KEYS)}; got shapes "

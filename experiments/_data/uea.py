@@ -12,6 +12,7 @@ import zipfile
 import numpy as np
 import pooch
 
+from .arrays import read_arrays
 from .dataset import Dataset, Split
 from .ts_format import Cases, read_ts
 
@@ -160,13 +161,7 @@ def cases_sha256(text: bytes) -> str:
 
 
 def _read_npz(path: pathlib.Path) -> tuple[Cases, Cases]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = [file[key] for key in KEYS]
-    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"`{path}` needs the arrays {', '.join(KEYS)}: {error}."
-        ) from error
+    arrays = read_arrays(path, KEYS)
     return _cases(path, "train", *arrays[:2]), _cases(path, "test", *arrays[2:])
 
 

@@ -1,7 +1,12 @@
 """Rivals of WARP, behind the same interface."""
 
+from .gated import Gated as Gated
 from .gru import GRU as GRU
-from .linoss import LinOSS as LinOSS
+from .linoss import (
+    implicit as implicit,
+    implicit_explicit as implicit_explicit,
+    LinOSS as LinOSS,
+)
 from .lru import LRU as LRU
 from .lstm import LSTM as LSTM
 from .neural_ode import (
@@ -9,9 +14,15 @@ from .neural_ode import (
     NeuralODEDecoder as NeuralODEDecoder,
 )
 from .recurrent import (
+    AbstractCell as AbstractCell,
     HeadDecoder as HeadDecoder,
     Model as Model,
     Recurrent as Recurrent,
     recurrent as recurrent,
 )
+from .rglru import RGLRU as RGLRU
+from .s4d import S4D as S4D
+from .s5 import S5 as S5
+from .s6 import S6 as S6
+from .stack import Stack as Stack
 from .transformer import Transformer as Transformer

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Complex, Float
 
-from .recurrent import AbstractCell
+from .recurrent import AbstractScanned
 
 
-class LRU(AbstractCell):
+class LRU(AbstractScanned):
     r"""$h_t = \lambda \odot h_{t-1} + \gamma \odot (B x_t)$, complex, with
     $|\lambda| = \exp(-\exp \nu)$ and $\gamma = \sqrt{1 - |\lambda|^2}$.
 
@@ -47,23 +47,23 @@ class LRU(AbstractCell):
         self.B_imag = scale * jr.normal(imag_key, (modes, input_size))
         self.hidden_size = 2 * modes
 
-    def init(self) -> Float[Array, " h"]:
-        return jnp.zeros(self.hidden_size)
-
     def eigenvalues(self) -> Complex[Array, " m"]:
         """Returns the eigenvalues of the recurrence, all within the unit circle."""
         return jnp.exp(-jnp.exp(self.log_decay) + 1j * jnp.exp(self.log_phase))
 
-    def __call__(
-        self, hidden: Float[Array, " h"], x: Float[Array, " d"]
-    ) -> Float[Array, " h"]:
+    def start(self) -> Complex[Array, " m"]:
+        return jnp.zeros_like(self.eigenvalues())
+
+    def gain(self) -> Complex[Array, " m"]:
+        return self.eigenvalues()
+
+    def enter(self, x: Float[Array, " d"]) -> Complex[Array, " m"]:
         radius = jnp.exp(-jnp.exp(self.log_decay))
-        phase = jnp.exp(self.log_phase)
-        cos, sin = radius * jnp.cos(phase), radius * jnp.sin(phase)
-        real, imag = jnp.split(hidden, 2)
-        gain = jnp.sqrt(1 - radius**2)
-        real, imag = (
-            cos * real - sin * imag + gain * (self.B_real @ x),
-            sin * real + cos * imag + gain * (self.B_imag @ x),
-        )
-        return jnp.concatenate([real, imag])
+        driven = self.B_real @ x + 1j * (self.B_imag @ x)
+        return jnp.sqrt(1 - radius**2) * driven
+
+    def advance(self, gain: Array, state: Array, entered: Array) -> Array:
+        return gain * state + entered
+
+    def leave(self, state: Array, entered: Array) -> Float[Array, " h"]:
+        return jnp.concatenate([state.real, state.imag])

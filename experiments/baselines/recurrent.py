@@ -56,6 +56,64 @@ class AbstractCell(eqx.Module):
         return hidden, carry
 
 
+class AbstractScanned(AbstractCell):
+    """A cell whose step is cheap but for what does not recur: `enter` and `leave` are taken
+    of all steps at once, as matrix products, and `advance` alone of one after another.
+
+    The carry is the state and what was read of it last. On one processor core this was two
+    to five times as fast as an associative scan, of 9 to 784 steps and 32 sequences.
+    """
+
+    @abc.abstractmethod
+    def start(self) -> PyTree[Array]:
+        """Returns the state before the first observation."""
+
+    @abc.abstractmethod
+    def gain(self) -> PyTree[Array]:
+        """Returns what every step multiplies by; `None` where no such thing is shared."""
+
+    @abc.abstractmethod
+    def enter(self, x: Float[Array, " d"]) -> PyTree[Array]:
+        """Returns what a step adds, and whatever else depends on `x`, `(input,)`, alone."""
+
+    @abc.abstractmethod
+    def advance(
+        self, gain: PyTree[Array], state: PyTree[Array], entered: PyTree[Array]
+    ) -> PyTree[Array]:
+        """Returns the state after a step."""
+
+    @abc.abstractmethod
+    def leave(self, state: PyTree[Array], entered: PyTree[Array]) -> Float[Array, " h"]:
+        """Returns what is read of the state after a step, `(hidden_size,)`."""
+
+    def init(self) -> PyTree[Array]:
+        return self.start(), jnp.zeros(self.hidden_size)
+
+    def __call__(self, carry: PyTree[Array], x: Float[Array, " d"]) -> PyTree[Array]:
+        entered = self.enter(x)
+        state = self.advance(self.gain(), carry[0], entered)
+        return state, self.leave(state, entered)
+
+    def hidden(self, carry: PyTree[Array]) -> Float[Array, " h"]:
+        return carry[1]
+
+    def roll(self, carry, xs, mask):
+        state, before = self.init() if carry is None else carry
+        entered, gain = jax.vmap(self.enter)(xs), self.gain()
+
+        def step(state, inputs):
+            entered, valid = inputs
+            after = self.advance(gain, state, entered)
+            state = jax.tree.map(
+                lambda new, old: jnp.where(valid, new, old), after, state
+            )
+            return state, state
+
+        state, states = lax.scan(step, state, (entered, mask))
+        hidden = held(jax.vmap(self.leave)(states, entered), before, mask)
+        return hidden, (state, hidden[-1])
+
+
 class HeadDecoder(wj.AbstractDecoder):
     """A perceptron of the hidden vector and the coordinate: what WARP's state is itself."""
 
@@ -124,13 +182,7 @@ class Recurrent(wj.AbstractModel):
         hidden, carry = self.cell.roll(carry, xs, mask)
         # The latest valid observation; before any, the first or the one that went before.
         before = (xs[0], ts[0]) if state is None else (state.x, state.t)
-        latest = lax.cummax(jnp.where(mask, jnp.arange(len(xs)), -1))
-        x, t = (
-            jnp.where(
-                (latest >= 0).reshape(-1, *[1] * old.ndim), new[latest], old[None]
-            )
-            for new, old in zip((xs, ts), before)
-        )
+        x, t = held((xs, ts), before, mask)
         return wj.State(hidden, x, t), carry
 
 
@@ -148,6 +200,21 @@ def recurrent(
     """
     head = HeadDecoder(cell.hidden_size, coordinates.out_size, out_size, width, key=key)
     return Recurrent(cell, wrap(head), coordinates)
+
+
+def held(
+    arrays: PyTree[Array], before: PyTree[Array], mask: Bool[Array, " t"]
+) -> PyTree[Array]:
+    """Returns arrays with a leading axis of time in which padding repeats the latest valid
+    step, or `before` where none is.
+    """
+    latest = lax.cummax(jnp.where(mask, jnp.arange(len(mask)), -1))
+
+    def hold(new, old):
+        some = (latest >= 0).reshape(-1, *[1] * old.ndim)
+        return jnp.where(some, new[latest], old[None])
+
+    return jax.tree.map(hold, arrays, before)
 
 
 # What an experiment trains.

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float, Int
 
-from .recurrent import AbstractCell
+from .recurrent import AbstractCell, held
 
 
 class Cache(eqx.Module):
@@ -169,10 +169,7 @@ class Transformer(AbstractCell):
                 features, queries, keys, values, distance, seen
             )
             kept.append((latest(keys), latest(values)))
-        hidden = jax.vmap(self.norm)(features)
-        # After padding what is read is that of the latest valid step.
-        held = jax.lax.cummax(jnp.where(mask, jnp.arange(len(xs)), -1))
-        hidden = jnp.where((held >= 0)[:, None], hidden[held], cache.features[None])
+        hidden = held(jax.vmap(self.norm)(features), cache.features, mask)
         keys, values = (jnp.stack(arrays) for arrays in zip(*kept))
         count = jnp.minimum(jnp.sum(valid), self.window).astype(cache.count.dtype)
         return hidden, Cache(keys, values, count, hidden[-1])

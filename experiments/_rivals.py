@@ -1,0 +1,116 @@
+"""name, number of parameters -> a rival of WARP of about that many: the table of all."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+import warp_jax as wj
+
+from ._models import sized
+from .baselines import (
+    AbstractCell,
+    Gated,
+    GRU,
+    implicit_explicit,
+    LinOSS,
+    LRU,
+    LSTM,
+    Model,
+    Recurrent,
+    recurrent,
+    RGLRU,
+    S4D,
+    S5,
+    S6,
+    Stack,
+    Transformer,
+)
+
+
+# Input size, size, length of the sequences and key -> cell.
+Maker = Callable[[int, int, int, Any], AbstractCell]
+
+
+def stacked(make: Callable[[int, Any], AbstractCell]) -> Maker:
+    """Returns a maker of two blocks around the cells of `make`, `features, key -> cell`."""
+
+    def maker(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
+        return Stack(inputs, size, make, key=key)
+
+    return maker
+
+
+def _half(size: int) -> int:
+    return -(-size // 2)
+
+
+def _mamba(size: int, key: Any) -> AbstractCell:
+    return Gated(size, S6(2 * size, key=key), key=key)
+
+
+def _griffin(size: int, key: Any) -> AbstractCell:
+    cell = RGLRU(size, key=key)
+    return Gated(size, cell, before=lambda u: u, gate=jax.nn.gelu, key=key)
+
+
+def _transformer(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
+    return Transformer(inputs, 2 * _half(size), heads=2, window=length, key=key)
+
+
+CELLS: dict[str, Maker] = {
+    "GRU": stacked(lambda size, key: GRU(size, size, key=key)),
+    "LSTM": stacked(lambda size, key: LSTM(size, size, key=key)),
+    "Transformer": _transformer,
+    "LRU": stacked(lambda size, key: LRU(size, _half(size), key=key)),
+    "S4D": stacked(lambda size, key: S4D(size, key=key)),
+    "S5": stacked(lambda size, key: S5(size, _half(size), key=key)),
+    "S6": stacked(lambda size, key: S6(size, key=key)),
+    "Mamba": stacked(_mamba),
+    "LinOSS-IM": stacked(lambda size, key: LinOSS(size, _half(size), key=key)),
+    "LinOSS-IMEX": stacked(
+        lambda size, key: LinOSS(size, _half(size), scheme=implicit_explicit, key=key)
+    ),
+    "RG-LRU": stacked(_griffin),
+}
+
+
+def rival(
+    name: str,
+    inputs: int,
+    outputs: int,
+    *,
+    length: int,
+    parameters: int,
+    coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
+    wrap: Callable[[wj.AbstractDecoder], wj.AbstractDecoder] = lambda head: head,
+    key: Any,
+) -> Recurrent:
+    """Returns the rival of that name with about `parameters`, read by a perceptron of its
+    hidden vector and the coordinate that WARP is read at.
+
+    - `name`: a key of `CELLS`.
+    - `length`: of the sequences, roughly.
+    - `wrap`: what turns the perceptron into another decoder.
+    """
+
+    def make(size: int) -> Recurrent:
+        cell_key, head_key = jax.random.split(key)
+        cell = CELLS[name](inputs, size, length, cell_key)
+        return recurrent(
+            cell, outputs, size, coordinates=coordinates, wrap=wrap, key=head_key
+        )
+
+    return sized(make, parameters)
+
+
+def state_size(model: Model) -> int:
+    """Returns how many real numbers a stream keeps: of a WARP the weights, of a rival all
+    that its cell carries.
+    """
+    if isinstance(model, wj.WARP):
+        return model.decoder.state_size
+    carry = jax.tree.leaves(eqx.filter_eval_shape(model.cell.init))
+    return sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in carry)

@@ -1,0 +1,33 @@
+"""What tests of loaders share: where real data lies, and how a refusal must read."""
+
+import contextlib
+import os
+import pathlib
+
+import pytest
+
+
+DATA = pathlib.Path(
+    os.environ.get("WARP_JAX_DATA")
+    or pathlib.Path(__file__).parents[2] / "shared" / "data"
+)
+
+
+def real(name):
+    """Marks a test that needs a file of real data."""
+    return pytest.mark.skipif(
+        not (DATA / name).exists(), reason=f"needs real data in {DATA / name}"
+    )
+
+
+@contextlib.contextmanager
+def refused(path, *fragments, line=None):
+    """Expects a `ValueError` that quotes the file, the line where there is one, and what is
+    wrong with it and what to do.
+    """
+    with pytest.raises(ValueError) as caught:
+        yield
+    place = f"`{path}`" if line is None else f"`{path}:{line}`"
+    for fragment in (place, *fragments):
+        assert fragment in str(caught.value)
+    assert len(str(caught.value)) < 500
