@@ -36,7 +36,7 @@ class Begun(NamedTuple):
     dxs: Float[Array, "s c"]
     moves: Mask | None
     continued: bool
-    keep: Callable[[Array], PyTree]
+    kept: Callable[[Array], PyTree]
 
     def theta(self, state: Float[Array, " m"]) -> Weights:
         """Returns the weights of a rolled state."""
@@ -44,7 +44,7 @@ class Begun(NamedTuple):
 
     def hidden(self, state: Float[Array, " m"]) -> PyTree:
         """Returns what has to be kept beside the weights of a rolled state."""
-        return self.keep(state)
+        return self.kept(state)
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -114,9 +114,9 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
     _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
     start = state.theta if reduction is None else reduction.start
-    keep = functools.partial(model.transition.keep, state.hidden)
+    kept = functools.partial(model.transition.kept, state.hidden)
     return Begun(
-        rolled, reduction, start, memory, ts, held, dxs, moves, continued, keep
+        rolled, reduction, start, memory, ts, held, dxs, moves, continued, kept
     )
 
 

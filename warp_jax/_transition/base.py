@@ -115,7 +115,7 @@ class AbstractTransition(eqx.Module):
         """Takes one step of the state and of what is kept beside it."""
         return self.step(theta, dx), hidden
 
-    def keep(self, hidden: PyTree, coefficients: Array) -> PyTree:
+    def kept(self, hidden: PyTree, coefficients: Array) -> PyTree:
         """Returns what is kept beside the state after a roll that came to `coefficients`,
         where `hidden` was kept before it.
         """

@@ -70,7 +70,9 @@ class ModeDropout(AbstractTransition):
         if key is None:
             return hidden
         dynamics = self.transition.dynamics
-        drawn = jr.bernoulli(key, 1 - self.rate, (dynamics.modes,))
+        # In single precision always: a key means one choice whatever the weights are.
+        chance = jnp.asarray(1 - self.rate, jnp.float32)
+        drawn = jr.bernoulli(key, chance, (dynamics.modes,))
         keep = drawn.astype(hidden.dtype) / (1 - self.rate)
         return Dropped(hidden, jnp.tile(keep, dynamics.state_size // dynamics.modes))
 
@@ -83,9 +85,9 @@ class ModeDropout(AbstractTransition):
         moved = hidden.keep * (after - hidden.coefficients)
         return theta + self.transition.P @ moved, Dropped(after, hidden.keep)
 
-    def keep(self, hidden: PyTree, coefficients: Array) -> PyTree:
+    def kept(self, hidden: PyTree, coefficients: Array) -> PyTree:
         if not isinstance(hidden, Dropped):
-            return self.transition.keep(hidden, coefficients)
+            return self.transition.kept(hidden, coefficients)
         return Dropped(coefficients, hidden.keep)
 
     def reduce(self, theta: Weights, hidden: PyTree) -> Reduction | None:
