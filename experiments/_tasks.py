@@ -13,7 +13,7 @@ from jaxtyping import Float
 import warp_jax as wj
 
 from ._data import Dataset, Split
-from ._run import batched
+from ._mapped import each, mapped
 
 
 class Classification(eqx.Module):
@@ -25,15 +25,15 @@ class Classification(eqx.Module):
 
     by_accuracy: bool = eqx.field(static=True, default=False)
 
-    def logits(self, model, xs, mask=None):
-        return model.read(model.final(xs, mask=mask), 1.0)
+    def logits(self, model, xs, mask=None, key=None):
+        return model.read(model.final(xs, mask=mask, key=key), 1.0)
 
     def loss(self, model, batch, key):
-        logits = jax.vmap(self.logits, (None, 0, 0))(model, batch.xs, batch.mask)
+        logits = each(self.logits, model, key, batch.xs, batch.mask)
         return jnp.mean(jax.vmap(wj.cross_entropy)(logits, batch.labels))
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        logits = _mapped(self.logits, model, split.xs, split.mask)
+        logits = mapped(self.logits, model, split.xs, split.mask)
         labels = jnp.asarray(split.labels)
         nll = jax.vmap(wj.cross_entropy)(jnp.asarray(logits), labels)
         correct = np.argmax(logits, -1) == split.labels
@@ -63,8 +63,8 @@ class PooledClassification(Classification):
 
     reads: int = eqx.field(static=True, default=16)
 
-    def logits(self, model, xs, mask=None):
-        return wj.Pooled(model, self.reads)(xs, mask=mask)
+    def logits(self, model, xs, mask=None, key=None):
+        return wj.Pooled(model, self.reads)(xs, mask=mask, key=key)
 
 
 class Completion(eqx.Module):
@@ -73,16 +73,19 @@ class Completion(eqx.Module):
     context: int = eqx.field(static=True)
 
     def predict(self, model, xs) -> wj.Gaussian:
+        return self.direct(model, xs)
+
+    def direct(self, model, xs, key=None) -> wj.Gaussian:
         ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
-        state = model.final(xs[: self.context], ts[: self.context])
+        state = model.final(xs[: self.context], ts[: self.context], key=key)
         return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
 
     def loss(self, model, batch, key):
-        predicted = jax.vmap(self.predict, (None, 0))(model, batch.xs)
+        predicted = each(self.direct, model, key, batch.xs)
         return wj.gaussian_nll(predicted, batch.xs[:, self.context :])
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = _mapped(self.predict, model, split.xs)
+        predicted = mapped(self.predict, model, split.xs)
         return completion_metrics(predicted, split.xs[:, self.context :])
 
     def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
@@ -120,7 +123,7 @@ class Reconstruction(eqx.Module):
         return wj.mse(predicted, batch.xs[:, 1:])
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = _mapped(self.predict, model, split.xs)
+        predicted = mapped(self.predict, model, split.xs)
         errors = (predicted - split.xs[:, 1:]) ** 2
         return {
             "forecast_mse": float(np.mean(errors[:, self.context - 1 :])),
@@ -207,12 +210,15 @@ class Forecast(AbstractForecast):
 
     def loss(self, model, batch, key):
         ts = self._times(batch.xs[0])
-        ahead = jax.vmap(lambda xs: model(xs[:-1], ts[:-1], ts[1:]))
-        return wj.mse(ahead(batch.xs), self._target(batch.xs))
+
+        def ahead(model, xs, key):
+            return model(xs[:-1], ts[:-1], ts[1:], key=key)
+
+        return wj.mse(each(ahead, model, key, batch.xs), self._target(batch.xs))
 
     def predictions(self, model, xs) -> Float[np.ndarray, "n s y"]:
         """Returns the predictions of every `xs[1:]`."""
-        return _mapped(self.predict, model, xs)
+        return mapped(self.predict, model, xs)
 
     def squared(self, predicted, split: Split) -> Float[np.ndarray, "n s y"]:
         """Returns the squared errors of predictions of every `xs[1:]`."""
@@ -300,7 +306,7 @@ class RepeatCopy(AbstractForecast):
         return wj.mse(predict(model, batch.xs, batch.context), batch.xs[:, 1:])
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = _mapped(self.predict, model, split.xs, split.context)
+        predicted = mapped(self.predict, model, split.xs, split.context)
         errors = np.mean((predicted - split.xs[:, 1:]) ** 2, axis=-1)
         assert split.context is not None
         ahead = np.arange(1, 1 + errors.shape[1]) >= split.context[:, None]
@@ -330,19 +336,8 @@ def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, f
 
 def _unrolled(model, xs, forcing: float, key):
     """Returns predictions of `xs[:, 1:]`, fed with the truth with chance `forcing`."""
-    keys = jax.random.split(key, len(xs))
-    return jax.vmap(lambda x, key: wj.unroll(model, x, forcing=forcing, key=key))(
-        xs, keys
-    )
 
+    def unroll(model, xs, key):
+        return wj.unroll(model, xs, forcing=forcing, key=key)
 
-@eqx.filter_jit
-def _call(function, model, arrays):
-    return jax.vmap(lambda arrays: function(model, *arrays))(arrays)
-
-
-def _mapped(function, model, *arrays):
-    def piece(*arrays):
-        return _call(function, model, jax.tree.map(jnp.asarray, arrays))
-
-    return batched(piece, *arrays)
+    return each(unroll, model, key, xs)

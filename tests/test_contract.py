@@ -65,6 +65,10 @@ def _modal(kind, size=STATE):
     return lambda key: kind(size, DRIVEN, length=20, key=key)
 
 
+def _subspace(key):
+    return wj.SubspaceTransition(STATE, _modal(wj.SpectralTransition, 4)(key), key=key)
+
+
 # How to make each class from a key, and what it gives for an observation `x`.
 MODULES = {
     "ActivatedDecoder": (lambda key: wj.ActivatedDecoder(_decoder(), jnp.tanh), _read),
@@ -109,6 +113,12 @@ MODULES = {
         lambda key: wj.NoncausalConvolution(2, 3, 3, key=key),
         _drive,
     ),
+    "ModeDropout": (
+        lambda key: wj.ModeDropout(_subspace(key), 0.5),
+        lambda made, x: made.advance(
+            jnp.ones(STATE), made.init(jnp.ones(STATE), key=jr.key(1)), x
+        )[0],
+    ),
     "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
     "Pooled": (
         lambda key: wj.Pooled(make_model(Choices("low_rank")), 2),
@@ -138,9 +148,7 @@ MODULES = {
     ),
     "SpectralTransition": (_modal(wj.SpectralTransition), _step),
     "SubspaceTransition": (
-        lambda key: wj.SubspaceTransition(
-            STATE, _modal(wj.SpectralTransition, 4)(key), key=key
-        ),
+        _subspace,
         lambda made, x: made.advance(jnp.ones(STATE), jnp.ones(4), x),
     ),
     "State": (

@@ -102,7 +102,7 @@ def test_a_model_hands_its_key_to_the_initial_state(getkey, double):
         initial=wj.NoisyInitial(model.initial, 0.3),
     )
     assert_same(noisy(xs), model(xs))
-    theta = noisy.initial(xs[0], key=key)
+    theta = noisy.initial(xs[0], key=jr.split(key)[0])
     assert_same(noisy.init(xs[0], key=key).theta, theta)
     assert_same(noisy.weights(xs, key=key)[0], theta)
     assert not np.any(np.isclose(noisy(xs, key=key), model(xs)))

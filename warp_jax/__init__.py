@@ -79,6 +79,7 @@ from ._transition import (
     DenseTransition as DenseTransition,
     DiagonalTransition as DiagonalTransition,
     LowRankTransition as LowRankTransition,
+    ModeDropout as ModeDropout,
     OscillatoryTransition as OscillatoryTransition,
     Reduction as Reduction,
     SpectralTransition as SpectralTransition,

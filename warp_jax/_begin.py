@@ -1,5 +1,7 @@
 """xs -> the state before a sequence and what drives it, checked: what calls share."""
 
+import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -34,7 +36,7 @@ class Begun(NamedTuple):
     dxs: Float[Array, "s c"]
     moves: Mask | None
     continued: bool
-    keeps: bool
+    kept: Callable[[Array], PyTree]
 
     def theta(self, state: Float[Array, " m"]) -> Weights:
         """Returns the weights of a rolled state."""
@@ -42,7 +44,7 @@ class Begun(NamedTuple):
 
     def hidden(self, state: Float[Array, " m"]) -> PyTree:
         """Returns what has to be kept beside the weights of a rolled state."""
-        return state if self.keeps else None
+        return self.kept(state)
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -112,9 +114,9 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
     _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
     start = state.theta if reduction is None else reduction.start
-    keeps = state.hidden is not None
+    kept = functools.partial(model.transition.kept, state.hidden)
     return Begun(
-        rolled, reduction, start, memory, ts, held, dxs, moves, continued, keeps
+        rolled, reduction, start, memory, ts, held, dxs, moves, continued, kept
     )
 
 

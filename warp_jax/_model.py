@@ -6,6 +6,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from ._abstract_model import AbstractModel
@@ -115,7 +116,7 @@ class WARP(AbstractModel):
         - `state`: what to continue from, as `final` returned it: then `xs[0]` is the next
             observation after it, and `ts` must be given. By default `xs[0]` begins a new
             sequence.
-        - `key`: for an initial state that is random in training, as `NoisyInitial`.
+        - `key`: for parts random in training, as `NoisyInitial` and `ModeDropout`.
 
         **Returns:** an array of shape `(time, out)`, or a distribution over one.
 
@@ -272,7 +273,7 @@ class WARP(AbstractModel):
 
         - `x`: the first observation, of shape `(input,)`.
         - `t`: its time, a scalar.
-        - `key`: for an initial state that is random in training.
+        - `key`: for parts that are random in training.
         """
         call = "model.init(x, t)"
         x = check_finite(call, "x", check_array(call, "x", x, 1))
@@ -316,8 +317,12 @@ class WARP(AbstractModel):
 
     def first(self, x: Observation, t: Scalar, key: Key | None) -> State:
         """Returns the state at a first observation; checks nothing."""
-        theta = self.initial(x, key=key)
-        return State(theta, x, t, self.drive.init(x), self.transition.init(theta))
+        start = move = None
+        if key is not None:
+            start, move = jr.split(key)
+        theta = self.initial(x, key=start)
+        hidden = self.transition.init(theta, key=move)
+        return State(theta, x, t, self.drive.init(x), hidden)
 
     def check_input(self, call: str, x: Observation) -> None:
         """Raises unless the transition takes the drive of observations like `x`."""

@@ -14,12 +14,15 @@ class Span(eqx.Module):
     - `skip`: coefficients before those that weigh the columns: they move the recurrence
         and are no part of the weights.
     - `scaled`: whether one more coefficient, the last, scales the origin.
+    - `keep`: what each column's weight is multiplied by, as in dropout; may be each
+        sequence's own. `None` stands for 1.
     """
 
     basis: Float[Array, "p k"]
     origin: Weights
     skip: int = eqx.field(static=True, default=0)
     scaled: bool = eqx.field(static=True, default=False)
+    keep: Float[Array, " k"] | None = None
 
     @property
     def size(self) -> int:
@@ -32,7 +35,8 @@ class Span(eqx.Module):
         """Returns the columns' weights, and the origin's scale, `None` standing for 1."""
         stop = self.skip + self.basis.shape[1]
         scale = coefficients[-1] if self.scaled else None
-        return coefficients[self.skip : stop], scale
+        weights = coefficients[self.skip : stop]
+        return (weights if self.keep is None else self.keep * weights), scale
 
     def theta(self, coefficients: Float[Array, " m"]) -> Weights:
         """Returns the weights, of shape `(state,)`."""

@@ -1,5 +1,6 @@
 """state, coordinate -> a first guess and its correction, summed."""
 
+import dataclasses
 from collections.abc import Callable
 
 import equinox as eqx
@@ -62,7 +63,7 @@ class SkipDecoder(AbstractDecoder):
             return SkipDecoder(self.decoder.spanned(span), self.skip)
         size = self.decoder.state_size
         parts = [
-            Span(span.basis[rows], span.origin[rows], span.skip, span.scaled)
+            dataclasses.replace(span, basis=span.basis[rows], origin=span.origin[rows])
             for rows in (slice(None, size), slice(size, None))
         ]
         return SpannedSkipDecoder(

@@ -4,6 +4,7 @@ from .base import AbstractTransition as AbstractTransition, Reduction as Reducti
 from .block_diagonal import BlockDiagonalTransition as BlockDiagonalTransition
 from .dense import DenseTransition as DenseTransition
 from .diagonal import DiagonalTransition as DiagonalTransition
+from .dropout import ModeDropout as ModeDropout
 from .low_rank import LowRankTransition as LowRankTransition
 from .modal import (
     AbstractModalTransition as AbstractModalTransition,

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
 from .._span import Span
-from .._types import Weights
+from .._types import Key, Weights
 
 
 class AbstractTransition(eqx.Module):
@@ -92,8 +92,21 @@ class AbstractTransition(eqx.Module):
         """Multiplications of `compose`."""
         return self.state_size**3
 
-    def init(self, theta: Weights) -> PyTree:
-        """Returns what has to be kept beside a first state `theta`, or `None`."""
+    @property
+    def modes(self) -> int:
+        """How many parts of the state mean something alone: by default every number.
+
+        Where a part has several numbers, the state holds the first number of each part,
+        then the second of each.
+        """
+        return self.state_size
+
+    def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
+        """Returns what has to be kept beside a first state `theta`, or `None`.
+
+        - `key`: for a transition that is random in training, as `ModeDropout`; `None`, the
+            default, gives the certain one.
+        """
         return None
 
     def advance(
@@ -101,6 +114,12 @@ class AbstractTransition(eqx.Module):
     ) -> tuple[Weights, PyTree]:
         """Takes one step of the state and of what is kept beside it."""
         return self.step(theta, dx), hidden
+
+    def kept(self, hidden: PyTree, coefficients: Array) -> PyTree:
+        """Returns what is kept beside the state after a roll that came to `coefficients`,
+        where `hidden` was kept before it.
+        """
+        return None if hidden is None else coefficients
 
     def reduce(self, theta: Weights, hidden: PyTree) -> "Reduction | None":
         """Returns the same recurrence in a few coefficients, or `None` where it has none.
@@ -116,8 +135,6 @@ class Reduction(eqx.Module):
     - `transition`: the recurrence of the coefficients.
     - `start`: the coefficients to begin at.
     - `span`: the weights that coefficients stand for.
-
-    Where a transition keeps anything beside the weights it is these coefficients.
     """
 
     transition: AbstractTransition

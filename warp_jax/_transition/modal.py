@@ -26,6 +26,11 @@ class AbstractModalTransition(AbstractTransition):
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         """Returns the real and the imaginary parts of the eigenvalues, `(modes,)` each."""
 
+    @property
+    def modes(self) -> int:
+        """How many complex eigenvalues there are."""
+        return self.state_size // 2
+
     def gain(self) -> PyTree[Array]:
         return self.eigenvalues()
 

@@ -53,7 +53,7 @@ class SubspaceTransition(AbstractTransition):
         self.P = jnp.linalg.qr(jr.normal(key, shape))[0]
         self.dynamics = dynamics
 
-    def init(self, theta: Weights) -> PyTree:
+    def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
         return jnp.zeros(self.dynamics.state_size, theta.dtype)
 
     def advance(
