@@ -125,12 +125,12 @@ def most_likely(
     It sees the context again and again, which a recurrence does not.
     """
     ts = np.linspace(0, 1, data.train.xs.shape[1])
+    found = told(model, jnp.asarray(seen[:, :context]))
+    arrays = seen[:, :context], np.asarray(found)
     with jax.enable_x64(True):
-        contexts = jnp.asarray(seen[:, :context], float)
-        found = jnp.asarray(told(model, contexts))
         fit = functools.partial(_most_likely, _deviation(data))
         fit = jax.jit(jax.vmap(fit, (None, 0, 0)))
-        return np.asarray(fit(jnp.asarray(ts), contexts, found))
+        return np.asarray(fit(jnp.asarray(ts), *(a.astype(float) for a in arrays)))
 
 
 def _most_likely(deviation, ts, xs, found):
