@@ -16,7 +16,7 @@ from ._data import data_folder, Dataset, load_digits, load_uea
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run, Trial
 from ._tasks import PooledClassification
-from .baselines import Recurrent
+from .baselines import random_convolutions, Recurrent
 
 
 STATE = 400
@@ -31,6 +31,7 @@ SMOOTH = 1.5
 BATCH = 32
 STEPS = {"quick": 1000, "paper": 10_000}
 QUICK = ("LRU",)
+CONVOLUTIONS = "random convolutions"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,9 +97,8 @@ def _rival(name: str, data: Dataset, parameters: int, key: jax.Array) -> Recurre
 
 def run(config: Options) -> dict:
     """Classify the series of one data set, with a dense, a low-rank and a subspace A, and
-    with rivals of as many parameters as the low-rank one.
-
-    Of the rivals LRU by default; the paper preset, or --models, has all.
+    with rivals of as many parameters as the low-rank one: LRU by default, all of them with
+    the paper preset or --models. Random convolutions and ridge regression are a reference.
     """
     config, _ = resolve("classification", config)
     data = (
@@ -127,6 +127,9 @@ def run(config: Options) -> dict:
             test=task.test(data.test),
         )
         run.choose(name, trial.at(config.learning_rates))
+    if run.wants(CONVOLUTIONS):
+        metrics, parameters = random_convolutions.classify(data, config.seed)
+        run.reference(CONVOLUTIONS, metrics, parameters=parameters)
     run.figure(
         "learning_curves", figures.learning_curves(run.curves(), "validation error")
     )

@@ -9,11 +9,19 @@ import pytest
 
 import warp_jax as wj
 from experiments.baselines import (
+    Gated,
     GRU,
+    implicit_explicit,
+    LinOSS,
     LRU,
     LSTM,
     neural_ode,
     recurrent,
+    RGLRU,
+    S4D,
+    S5,
+    S6,
+    Stack,
     Transformer,
 )
 
@@ -25,6 +33,15 @@ CELLS = {
     "GRU": lambda key: GRU(2, 4, key=key),
     "LSTM": lambda key: LSTM(2, 4, key=key),
     "LRU": lambda key: LRU(2, 4, key=key),
+    "LinOSS": lambda key: LinOSS(2, 3, scheme=implicit_explicit, key=key),
+    "S4D": lambda key: S4D(2, 3, key=key),
+    "S5": lambda key: S5(2, 3, key=key),
+    "S6": lambda key: S6(2, 3, key=key),
+    "RG-LRU": lambda key: RGLRU(2, key=key),
+    "Gated": lambda key: Gated(2, S6(3, 2, key=key), key=key),
+    "Stack": lambda key: Stack(
+        2, 4, lambda size, key: Gated(size, LRU(size, 2, key=key), key=key), key=key
+    ),
     "short Transformer": lambda key: Transformer(2, 4, heads=2, window=WINDOW, key=key),
     "Transformer": lambda key: Transformer(2, 4, heads=2, window=20, key=key),
 }
@@ -38,7 +55,7 @@ def make(name):
 
 
 # These compile for long.
-SLOW = ("short Transformer", "Transformer", "neural ODE")
+SLOW = ("short Transformer", "Transformer", "neural ODE", "Stack")
 MODELS = pytest.mark.parametrize(
     "name",
     [
@@ -127,7 +144,7 @@ def test_the_lru_is_its_formula(precision):
             matrix @ np.asarray(x)
         )
         got = cell(got, x)
-    assert_close(got, np.concatenate([np.real(hidden), np.imag(hidden)]))
+    assert_close(cell.hidden(got), np.concatenate([np.real(hidden), np.imag(hidden)]))
     assert_close(cell.eigenvalues(), decay * turn)
 
 

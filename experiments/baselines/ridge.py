@@ -10,8 +10,8 @@ PENALTIES = tuple(10.0**power for power in range(-2, 5))
 
 
 class WindowRidge:
-    """$y_{t + k} = x_t + w_k \\cdot (x_{t-n+1, \\ldots, t} - x_t) + b_k$, with the same weights
-    for all channels and others for each step $k$ ahead.
+    r"""$y_{t+k} = x_t + w_k \cdot (x_{t-n+1, \ldots, t} - x_t) + b_k$, with the same
+    weights for all channels and others for each step $k$ ahead.
 
     Relative to the window's last value a level that drifts does not matter.
     """
