@@ -1,4 +1,4 @@
-"""report: run folders -> one page to look at, Markdown, and the tables of the documentation."""
+"""report: run folders -> one page to look at, Markdown, the tables of the documentation."""
 
 import dataclasses
 import pathlib

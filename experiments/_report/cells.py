@@ -113,7 +113,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a table shows; the fields are the keys of `fill`, `shared` those of its cells."""
+    """What a table shows; the fields are keys of `fill`, and `shared` those of its cells."""
 
     columns: list[dict[str, Any]]
     rows: list[dict[str, Any]]
@@ -146,10 +146,15 @@ class Table:
 
     def lines(self, entries: Sequence[Entry]) -> str:
         """Returns the table in Markdown, and a line on the seeds in it."""
-        grid = [[self._cell(row, column) for column in self.columns] for row in self.rows]
+        grid = [
+            [self._cell(row, column) for column in self.columns] for row in self.rows
+        ]
         top = self._best(grid, entries)
         titles = [column["title"] for column in self.columns]
-        made = [_line([*self.labels, *titles]), "|---" * (len(titles) + len(self.labels))]
+        made = [
+            _line([*self.labels, *titles]),
+            "|---" * (len(titles) + len(self.labels)),
+        ]
         made[1] += "|"
         for i, (row, cells) in enumerate(zip(self.rows, grid)):
             texts = [c if isinstance(c, str) else c.text(entries) for c in cells]
@@ -213,7 +218,9 @@ def _seeds(cells: Sequence[Cell], entries: Sequence[Entry]) -> str:
         for seeds, names in by_seeds.items()
     )
     how = {"deviation": "mean ± standard deviation", "spread": "mean (median; range)"}
+    how["mean"] = "mean"
     shown = [how[show] for show in how if show in shows and several]
+    shown = shown[:1] if len(shown) > 1 and shown[-1] == "mean" else shown
     return f"*{said[0].upper()}{said[1:]}{': ' if shown else ''}{', '.join(shown)}.*"
 
 

@@ -24,7 +24,10 @@ def mean(sample: Sample, digits: int) -> str:
     said = number(sample.mean, digits)
     if sample.deviation is None or not sample.varies or not math.isfinite(sample.mean):
         return said
-    return f"{said} ± {_placed(sample.deviation, *_place(sample.mean, digits))}"
+    decimals, exponent = _place(sample.mean, digits)
+    if round(sample.deviation / 10.0**exponent, decimals) == 0:
+        decimals, exponent = _place(sample.deviation, 1)
+    return f"{said} ± {_placed(sample.deviation, decimals, exponent)}"
 
 
 def spread(sample: Sample, digits: int) -> str:

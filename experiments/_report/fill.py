@@ -104,4 +104,3 @@ def bare(text: str) -> list[str]:
         *(f"{figure} is between no markers" for figure in sorted(figures - listed)),
         *(f"{figure} is listed by hand and not there" for figure in listed - figures),
     ]
-

@@ -25,9 +25,11 @@ escape = html.escape
 
 
 def page(records: Sequence[Record], entries: Sequence[Entry]) -> str:
-    """Returns the page: everything is in it, so it works from a file and without network."""
+    """Returns the page: all is in it, so it works from a file and without network."""
     parts = list(_parts(records, entries))
-    links = (f'<li><a href="#{_slug(name)}">{escape(name)}</a></li>' for name, *_ in parts)
+    links = (
+        f'<li><a href="#{_slug(name)}">{escape(name)}</a></li>' for name, *_ in parts
+    )
     count = len(records)
     return string.Template(_read("page.html")).substitute(
         title=f"Results of {count} run{'s' * (count != 1)}",
@@ -231,14 +233,16 @@ def _weights(weights: Weights) -> str:
             ("change", "change since the start", np.abs(change).max()),
         )
         drawn = (
-            f'<canvas {size} data-kind="{kind}" aria-label="{escape(name)}: {text}"></canvas>'
-            f"<small>{text}, up to ±{figures.number(float(most), 2)}</small>"
+            f'<canvas {size} data-kind="{kind}" aria-label="{escape(name)}: {text}">'
+            f"</canvas><small>{text}, up to ±{figures.number(float(most), 2)}</small>"
             for kind, text, most in about
         )
         shape = " × ".join(map(str, array.shape[2:]))
         head = f"<strong>{escape(name)}</strong> <small>{shape}</small>"
         shown.append(f"<div>{head}{''.join(drawn)}</div>")
-    times = [float(figures.number(float(t), DIGITS).replace(" ", "")) for t in weights.times]
+    times = [
+        float(figures.number(float(t), DIGITS).replace(" ", "")) for t in weights.times
+    ]
     data = json.dumps({"times": times, "layers": layers}).replace("<", "\\u003c")
     options = "".join(
         f'<option value="{i}">{escape(label)}</option>'

@@ -15,7 +15,7 @@ Points = Sequence[tuple[float, float]]
 
 
 def chart(title: str, curves: Mapping[str, Points]) -> str:
-    """Returns an SVG of curves `(x, y)` by name; points that are not finite are left out."""
+    """Returns an SVG of curves `(x, y)` by name, without points that are not finite."""
     kept = {
         name: [(x, y) for x, y in points if math.isfinite(y)]
         for name, points in curves.items()
