@@ -250,6 +250,7 @@ class Run:
         }
         np.savez_compressed(
             self.folder / "weights.npz",
+            allow_pickle=False,
             times=steps / max(1, length - 1),
             labels=np.asarray([str(label) for label in labels]),
             **layers,

@@ -113,7 +113,7 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """What a table shows; the fields are keys of `fill`, and `shared` those of its cells."""
+    """What a table shows: the fields are keys of `fill`, `shared` those of its cells."""
 
     columns: list[dict[str, Any]]
     rows: list[dict[str, Any]]
@@ -130,7 +130,9 @@ class Table:
         shared = dict(keys)
         columns, rows = shared.pop("columns", []), shared.pop("rows", [])
         labels, best = shared.pop("labels", ["model"]), shared.pop("best", "column")
-        rows = [{"model": r, "label": r} if isinstance(r, str) else r for r in rows]
+        rows: list[dict[str, Any]] = [
+            {"model": r, "label": r} if isinstance(r, str) else r for r in rows
+        ]
         if not columns or not rows:
             raise ValueError("a table needs `columns` and `rows`")
         if best not in ("column", "row", "none"):

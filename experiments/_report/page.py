@@ -132,12 +132,13 @@ def _beside(row: Entry, name: str) -> Text:
 
 
 def _section(name: str, runs: Sequence[Record], rows: Sequence[Entry]) -> str:
-    seeds = ", ".join(str(seed) for seed in sorted({run.seed for run in runs}))
+    found = sorted({run.seed for run in runs})
+    seeds = f"Seed{'s' * (len(found) > 1)} {', '.join(map(str, found))}"
     return "\n".join(
         [
             f'<section aria-labelledby="{_slug(name)}">',
             f'<h2 id="{_slug(name)}">{escape(name)}</h2>',
-            f'<p class="faint">Seeds {seeds}. Mean ± standard deviation, and below it the '
+            f'<p class="faint">{seeds}. Mean ± standard deviation, and below it the '
             "median; the best of a task is bold. A heading sorts.</p>",
             *(_html_table(name, table) for table in shown_together(rows)),
             *(_run(run) for run in runs),
@@ -150,7 +151,7 @@ def _html_table(name: str, rows: Sequence[Entry]) -> str:
     titles, cells = _table(rows)
     texts = titles.index("model")
     heads = (
-        f'<th scope="col"{_left(i <= texts)}><button type="button">{escape(title)}'
+        f'<th scope="col"{_left(i <= texts)}><button type="button">{_broken(title)}'
         "</button></th>"
         for i, title in enumerate(titles)
     )
@@ -171,6 +172,11 @@ def _html_table(name: str, rows: Sequence[Entry]) -> str:
         + "\n".join(lines)
         + "</tbody></table></div>"
     )
+
+
+def _broken(title: str) -> str:
+    """Returns a title that may break after an underscore."""
+    return escape(title).replace("_", "_<wbr>")
 
 
 def _left(text: bool) -> str:
@@ -240,9 +246,7 @@ def _weights(weights: Weights) -> str:
         shape = " × ".join(map(str, array.shape[2:]))
         head = f"<strong>{escape(name)}</strong> <small>{shape}</small>"
         shown.append(f"<div>{head}{''.join(drawn)}</div>")
-    times = [
-        float(figures.number(float(t), DIGITS).replace(" ", "")) for t in weights.times
-    ]
+    times = [float(f"{time:.3g}") for time in weights.times]
     data = json.dumps({"times": times, "layers": layers}).replace("<", "\\u003c")
     options = "".join(
         f'<option value="{i}">{escape(label)}</option>'
