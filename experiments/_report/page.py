@@ -247,6 +247,7 @@ def _weights(weights: Weights) -> str:
         head = f"<strong>{escape(name)}</strong> <small>{shape}</small>"
         shown.append(f"<div>{head}{''.join(drawn)}</div>")
     times = [float(f"{time:.3g}") for time in weights.times]
+    last = len(times) - 1
     data = json.dumps({"times": times, "layers": layers}).replace("<", "\\u003c")
     options = "".join(
         f'<option value="{i}">{escape(label)}</option>'
@@ -255,7 +256,7 @@ def _weights(weights: Weights) -> str:
     return (
         '<div class="weights"><div class="controls">'
         f"<label>Sequence <select>{options}</select></label>"
-        f'<input type="range" min="0" max="{len(times) - 1}" value="0" aria-label="Time">'
+        f'<input type="range" min="0" max="{last}" value="{last}" aria-label="Time">'
         f'<output>t</output></div><div class="layers">{"".join(shown)}</div>'
         "<p class='faint'>Blue is below zero and red above; each picture has a scale of "
         "its own, the same for all times.</p>"
