@@ -135,6 +135,9 @@ class Table:
         ]
         if not columns or not rows:
             raise ValueError("a table needs `columns` and `rows`")
+        for value in (*columns, *rows):
+            if not isinstance(value, dict):
+                raise ValueError(f"a column or a row needs keys; got {value!r}")
         if best not in ("column", "row", "none"):
             raise ValueError(f"`best` is column, row or none; got {best!r}")
         titles = {column["title"] for column in columns}
@@ -211,7 +214,8 @@ def _seeds(cells: Sequence[Cell], entries: Sequence[Entry]) -> str:
     by_seeds: dict[tuple[int, ...], dict[str, None]] = {}
     for cell in cells:
         for entry in cell.entries(entries):
-            name = entry.experiment
+            same = entry.dataset == entry.experiment
+            name = entry.experiment if same else f"{entry.experiment} {entry.dataset}"
             by_seeds.setdefault(entry.seeds, {})[name] = None
     shows = {cell.show for cell in cells}
     several = any(len(seeds) > 1 for seeds in by_seeds)
@@ -223,7 +227,8 @@ def _seeds(cells: Sequence[Cell], entries: Sequence[Entry]) -> str:
     how["mean"] = "mean"
     shown = [how[show] for show in how if show in shows and several]
     shown = shown[:1] if len(shown) > 1 and shown[-1] == "mean" else shown
-    return f"*{said[0].upper()}{said[1:]}{': ' if shown else ''}{', '.join(shown)}.*"
+    said = said if len(by_seeds) > 1 else said.capitalize()
+    return f"*{said}{': ' if shown else ''}{', '.join(shown)}.*"
 
 
 def _listed(seeds: tuple[int, ...]) -> str:
