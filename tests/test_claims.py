@@ -52,6 +52,7 @@ def entries(tmp_path_factory):
         runs.copy(folder / f"{seed}.json", *rows, seed=seed)
         rows = [runs.row("A", {"test_accuracy": 0.6 + seed / 5})]
         runs.copy(folder / f"D{seed}.json", *rows, seed=0, dataset=f"D{seed}")
+    runs.copy(folder / "leaking.json", runs.row("A"), dataset="traffic (leaking)")
     return joined(read([folder]))
 
 
@@ -133,6 +134,15 @@ rows = [
     assert by_row[4] == (
         "*sine: seeds 0 and 1; sine D0, sine D1: seed 0 alone: mean ± standard deviation.*"
     )
+
+
+def test_data_that_leaks_is_marked_in_every_table(entries):
+    rows = '{label = "A", model = "A", cells = {sizes = "", mse = {dataset = "D"}}}'
+    rows = rows.replace('"D"', '"traffic (leaking)"')
+    with pytest.raises(ValueError, match="needs to say 'leaking'"):
+        fill(table(rows), entries)
+    marked = rows.replace('label = "A"', 'label = "A, leaking"')
+    assert made(table(marked), entries)[2] == "| A, leaking | .50 | |"
 
 
 @pytest.mark.parametrize(

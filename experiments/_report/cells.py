@@ -10,6 +10,7 @@ from .entries import better, Entry, Sample
 
 
 CHOICE = ("experiment", "dataset", "preset", "task", "model")
+LEAKING = "leaking"
 WHOLE = ("parameters", "state_size", "steps")
 SHOWS = {"deviation": figures.mean, "spread": figures.spread}
 SHOWS |= {"mean": lambda sample, digits: figures.number(sample.mean, digits)}
@@ -162,6 +163,7 @@ class Table:
         ]
         made[1] += "|"
         for i, (row, cells) in enumerate(zip(self.rows, grid)):
+            _honest(_labels(row), titles, cells, entries)
             texts = [c if isinstance(c, str) else c.text(entries) for c in cells]
             bold = [f"**{t}**" if (i, j) in top else t for j, t in enumerate(texts)]
             made.append(_line([*_labels(row), *bold]))
@@ -198,6 +200,23 @@ class Table:
             for rank, place in ranks
             if rank == max(r for r, _ in ranks)
         }
+
+
+def _honest(
+    labels: Sequence[str],
+    titles: Sequence[str],
+    cells: Sequence[Cell | str],
+    entries: Sequence[Entry],
+) -> None:
+    """Raises `ValueError` where a figure of data that leaks is not marked as such."""
+    for title, cell in zip(titles, cells):
+        chosen = [] if isinstance(cell, str) else cell.entries(entries)
+        leaks = any(LEAKING in entry.dataset for entry in chosen)
+        if leaks and LEAKING not in " ".join([*labels, title]):
+            raise ValueError(
+                f"the data set {chosen[0].dataset!r} leaks, so the label of its row or the "
+                f"title of its column needs to say {LEAKING!r}; got {labels} and {title!r}"
+            )
 
 
 def _labels(row: dict[str, Any]) -> list[str]:
