@@ -102,6 +102,13 @@ def test_a_table_is_made_and_the_rest_stays(entries):
     assert spread[-1] == "*Seeds 0 and 1: mean (median; range).*"
 
 
+def test_what_is_shown_as_code_stays(entries):
+    shown = f"```markdown\n{table()}\n```\n"
+    assert fill(shown, entries) == shown
+    both = fill(shown + table(), entries)
+    assert both.startswith(shown) and both.count("| A | **.30 ± .07** | 10 |") == 1
+
+
 def test_cells_have_roots_factors_ratios_and_asides(entries):
     rows = '{label = "A", model = "A", cells = {sizes = "by hand"}}'
     for column, cell in (

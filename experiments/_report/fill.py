@@ -44,10 +44,11 @@ from .entries import Entry
 TABLE = re.compile(r"<!-- table\n(.*?)-->\n(.*?)<!-- end of table -->", re.DOTALL)
 FIGURE = re.compile(r"<!-- figure\s(.*?)\s-->(.*?)<!-- end of figure -->", re.DOTALL)
 BY_HAND = re.compile(r"<!-- by hand: (.*?) -->", re.DOTALL)
-# Code, comments, the targets of links and addresses claim nothing.
-APART = re.compile(
-    r"```.*?```|`[^`]*`|<!--.*?-->|\]\([^)]*\)|https?://\S+|arXiv \S+", re.DOTALL
-)
+# What is shown as code is no marker.
+FENCED = re.compile(r"(^```.*?^```$)", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"`[^`]*`")
+# Comments, the targets of links and addresses claim nothing.
+APART = re.compile(r"<!--.*?-->|\]\([^)]*\)|https?://\S+|arXiv \S+", re.DOTALL)
 DECIMAL = re.compile(r"(?<![\w.])[-−]?(?:\d+(?: \d{3})*)?(?:\.\d+(?:e-?\d+)?|\de-?\d+)")
 
 
@@ -59,37 +60,44 @@ def fill(text: str, entries: Sequence[Entry], where: str = "the text") -> str:
     **Raises:** `ValueError` that quotes the marker, where one is malformed or not closed,
     or does not choose one entry.
     """
+    pieces, line = FENCED.split(text), 1
+    for i, piece in enumerate(pieces):
+        # Every other piece is code.
+        if not i % 2:
+            pieces[i] = _filled(piece, entries, where, line)
+        line += piece.count("\n")
+    return "".join(pieces)
 
-    def table(match: re.Match) -> str:
-        head = match.group(0)[: match.start(2) - match.start()]
-        made = _made(match, lambda value: Table.of(value).lines(entries))
-        return f"{head}\n{made}\n\n<!-- end of table -->"
 
-    def figure(match: re.Match) -> str:
-        head = match.group(0)[: match.start(2) - match.start()]
-        made = _made(match, lambda value: Cell.of(value["it"]).text(entries))
-        return f"{head}{made}<!-- end of figure -->"
-
-    def _made(match: re.Match, make) -> str:
-        start = match.group(0).split("\n")[0]
-        line = text[: match.start()].count("\n") + 1
-        try:
-            if "<!--" in match.group(0)[4 : -len("<!-- end of figure -->")]:
-                raise ValueError("another marker begins before it ends")
-            inline = match.re is FIGURE
-            source = " ".join(match.group(1).split()) if inline else match.group(1)
-            return make(tomllib.loads(f"it = {{{source}}}" if inline else source))
-        except (ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{where}, line {line}: {start!r}: {error}.") from error
-
+def _filled(text: str, entries: Sequence[Entry], where: str, first: int) -> str:
+    """Returns a piece of the text, which begins in the line `first`, filled."""
     for kind, marker in (("table", TABLE), ("figure", FIGURE)):
         begun = len(re.findall(rf"<!-- {kind}\s", text))
         if begun != len(marker.findall(text)):
             raise ValueError(
-                f"{where} has {begun} markers `<!-- {kind}`, and not as many closed ones; "
-                f"each needs an `<!-- end of {kind} -->`."
+                f"{where} has {begun} markers `<!-- {kind}` from line {first} on, and not as "
+                f"many closed ones; each needs an `<!-- end of {kind} -->`."
             )
-    return FIGURE.sub(figure, TABLE.sub(table, text))
+
+    def made(match: re.Match) -> str:
+        begin, inline = match.start(), match.re is FIGURE
+        head = match.string[begin : match.start(2)]
+        try:
+            keys = match.group(1)
+            if "<!--" in keys + match.group(2):
+                raise ValueError("another marker begins before it ends")
+            if inline:
+                keys = tomllib.loads(f"it = {{{' '.join(keys.split())}}}")["it"]
+                return f"{head}{Cell.of(keys).text(entries)}<!-- end of figure -->"
+            lines = Table.of(tomllib.loads(keys)).lines(entries)
+            return f"{head}\n{lines}\n\n<!-- end of table -->"
+        except (ValueError, KeyError, TypeError) as error:
+            line = first + match.string[:begin].count("\n")
+            start = head.split("\n")[0]
+            raise ValueError(f"{where}, line {line}: {start!r}: {error}.") from error
+
+    # Figures first: they stay in their lines, so that errors of tables name the right one.
+    return TABLE.sub(made, FIGURE.sub(made, text))
 
 
 def bare(text: str) -> list[str]:
@@ -97,9 +105,10 @@ def bare(text: str) -> list[str]:
     between markers, in code, or listed in a comment `<!-- by hand: .5 2.1e-3 -->`, which
     says that no file of results has it; and what is listed has to be there.
     """
-    listed = {figure for found in BY_HAND.findall(text) for figure in found.split()}
-    prose = APART.sub(" ", FIGURE.sub(" ", TABLE.sub(" ", text)))
-    figures = set(DECIMAL.findall(prose))
+    prose = "".join(FENCED.split(text)[::2])
+    prose = INLINE.sub(" ", FIGURE.sub(" ", TABLE.sub(" ", prose)))
+    listed = {figure for found in BY_HAND.findall(prose) for figure in found.split()}
+    figures = set(DECIMAL.findall(APART.sub(" ", prose)))
     return [
         *(f"{figure} is between no markers" for figure in sorted(figures - listed)),
         *(f"{figure} is listed by hand and not there" for figure in listed - figures),
