@@ -75,8 +75,8 @@ def _filled(text: str, entries: Sequence[Entry], where: str, first: int) -> str:
         begun = len(re.findall(rf"<!-- {kind}\s", text))
         if begun != len(marker.findall(text)):
             raise ValueError(
-                f"{where} has {begun} markers `<!-- {kind}` from line {first} on, and not as "
-                f"many closed ones; each needs an `<!-- end of {kind} -->`."
+                f"{where} has {begun} markers `<!-- {kind}` from line {first} on, and not "
+                f"as many closed ones; each needs an `<!-- end of {kind} -->`."
             )
 
     def made(match: re.Match) -> str:
