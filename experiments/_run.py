@@ -4,6 +4,7 @@ config.json          what was asked for
 metrics.jsonl        one line for each report of each model, as it goes
 summary.json         the results, when all is done
 figures/             *.png
+weights.npz          a network's weights as sequences pass, of some experiments
 checkpoints/MODEL/   for --resume
 models/MODEL.eqx     the chosen models
 """
@@ -24,12 +25,17 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from jaxtyping import Float
 from rich.console import Console
 
 import warp_jax as wj
 
 from ._config import Config, resolve
 from ._log import Metrics, Reporter, table, write_json
+
+
+# At most as many times of a sequence are kept in `weights.npz`.
+FRAMES = 33
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,6 +226,35 @@ class Run:
     def figure(self, name: str, figure) -> None:
         """Writes a figure of matplotlib as PNG."""
         figure.savefig(self.folder / "figures" / f"{name}.png", dpi=150)
+
+    def weights(
+        self, unflatten: Callable, thetas: Float[np.ndarray, "n t p"], labels: Sequence
+    ) -> None:
+        """Writes `weights.npz`: a network's weights as each of some sequences passes, at
+        `FRAMES` times at most, evenly over [0, 1]. Its arrays are `times (frame,)`,
+        `labels (sequence,)`, and each array of the network as `(sequence, frame, ...)`,
+        named "layer " and its place in the network.
+
+        - `unflatten`: `theta -> network`, as a decoder's.
+        - `labels`: what each sequence is.
+        """
+        length = thetas.shape[1]
+        steps = np.unique(np.linspace(0, length - 1, FRAMES).round().astype(int))
+        networks = eqx.filter_vmap(eqx.filter_vmap(unflatten))(
+            jnp.asarray(thetas[:, steps])
+        )
+        arrays = eqx.filter(networks, eqx.is_inexact_array)
+        layers = {
+            f"layer {jax.tree_util.keystr(place).lstrip('.')}": np.asarray(array)
+            for place, array in jax.tree_util.tree_leaves_with_path(arrays)
+        }
+        np.savez_compressed(
+            self.folder / "weights.npz",
+            allow_pickle=False,
+            times=steps / max(1, length - 1),
+            labels=np.asarray([str(label) for label in labels]),
+            **layers,
+        )
 
     def curves(self) -> dict[str, list[dict]]:
         """Returns the lines of `metrics.jsonl` by model."""

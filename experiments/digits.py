@@ -183,3 +183,6 @@ def _draw(run: Run, data: Dataset, trained: dict, baselines: dict) -> None:
             title = "The weights of 60 digits, pixel by pixel; colour: class"
             trajectories = figures.weight_trajectories(thetas, shown.labels, title)
             run.figure("weight_trajectories", trajectories)
+            assert isinstance(model.decoder, wj.NetworkDecoder)
+            names = [f"a {label}" for label in shown.labels[:4]]
+            run.weights(model.decoder.unflatten, thetas[:4], names)

@@ -28,4 +28,4 @@ from .silverbox import load_silverbox as load_silverbox
 from .sine import make_sine as make_sine
 from .spirals import make_spirals as make_spirals
 from .traffic import load_metr_la as load_metr_la, load_pems08 as load_pems08
-from .uea import load_uea as load_uea
+from .uea import load_uea as load_uea, SEEDS as SEEDS

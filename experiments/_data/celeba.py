@@ -93,7 +93,8 @@ def _find(folder: pathlib.Path) -> tuple[pathlib.Path, list[pathlib.Path]]:
             return folder / name, paths
     raise ValueError(
         f"`{folder / PHOTOS[0]}` needs .jpg files. Get img_align_celeba.zip and {LIST} "
-        f"from {ADDRESS}, unpack them there, or give the folder that has them as `--data DIR`."
+        f"from {ADDRESS}, unpack them there, or give the folder that has them as "
+        "`--data DIR`."
     )
 
 

@@ -27,7 +27,9 @@ class Pictures(NamedTuple):
         """
         count, *_, channels = self.pixels.shape
         rows = self.pixels.reshape(count, -1, channels)
-        return Split(rows.astype(np.float32) / np.float32(127.5) - 1, self.labels)
+        xs = np.divide(rows, 127.5, dtype=np.float32)
+        xs -= 1
+        return Split(xs, self.labels)
 
 
 class Images(NamedTuple):

@@ -16,11 +16,13 @@ Cases = tuple[list[Float[np.ndarray, "t d"]], list[str]]
 
 
 def read_ts(path: pathlib.Path) -> Cases:
-    """Returns the sequences, `(time, channels)` each, and their labels.
+    """Returns the sequences, `(time, channels)` each, and their labels. A value that is
+    missing, ? or NaN, is NaN.
 
     **Raises:** `ValueError`, naming the file and the line, for what is no `.ts` file of a
     classification, channels of unequal length, cases of unequal channels, values that are
-    missing or no finite number, an unknown label, or lengths that the header denies.
+    no finite number, an unknown label, or what the header denies: lengths that are unequal,
+    and values that are missing.
     """
     # Comments of old files may be in any encoding; only labels are text that counts.
     with path.open(encoding="utf-8-sig", errors="backslashreplace") as file:
@@ -33,6 +35,8 @@ def read_ts(path: pathlib.Path) -> Cases:
             continue
         if "@data" in header:
             sequence, label = _case(place, line, _classes(path, header))
+            if header.get("@missing", [""])[0].lower() == "false":
+                _is_complete(place, sequence)
             _agrees(place, sequence, header, sequences)
             sequences.append(sequence)
             labels.append(label)
@@ -76,26 +80,36 @@ def _channel(place: str, number: int, text: str) -> np.ndarray:
     values = text.split(",")
     try:
         with np.errstate(over="ignore"):
-            channel = np.array(values, np.float64).astype(np.float32)
+            known = ["nan" if v.strip() == "?" else v for v in values]
+            channel = np.array(known, np.float64).astype(np.float32)
     except ValueError:
-        channel = np.array([np.nan])
-    if np.all(np.isfinite(channel)):
+        channel = np.array([np.inf])
+    if not np.any(np.isinf(channel)):
         return channel
-    bad = next((v.strip() for v in values if not _is_finite(v)), text)
-    if bad.lower() in ("", "?", "nan"):
+    bad = next((v.strip() for v in values if not _is_number(v)), text)
+    _refuse(
+        place,
+        f"needs finite numbers, or ? where one is missing; got {bad[:40]!r} in channel "
+        f"{number}. Mend it, or leave the case out.",
+    )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        value = float(text)
+    except ValueError:
+        return text.strip() == "?"
+    return not abs(value) > float(np.finfo(np.float32).max)
+
+
+def _is_complete(place: str, sequence: np.ndarray) -> None:
+    if np.any(gaps := np.isnan(sequence)):
+        step, channel = np.argwhere(gaps)[0] + 1
         _refuse(
             place,
-            f"has a missing value, {bad!r}, in channel {number}. Fill it in, or leave "
-            "the case out.",
+            f"has a missing value, number {step} of channel {channel}, though the header "
+            "says `@missing false`. Fill it in, or say `@missing true`.",
         )
-    _refuse(place, f"needs finite numbers; got {bad[:40]!r} in channel {number}.")
-
-
-def _is_finite(text: str) -> bool:
-    try:
-        return bool(abs(float(text)) <= float(np.finfo(np.float32).max))
-    except ValueError:
-        return False
 
 
 def _agrees(

@@ -18,6 +18,8 @@ from .ts_format import Cases, read_ts
 
 
 URL = "https://www.timeseriesclassification.com/aeon-toolkit/"
+# Those of the pooled splits that results are published for.
+SEEDS = 2345, 3456, 4567, 5678, 6789
 KEYS = ("x_train", "y_train", "x_test", "y_test")
 # Of the training and the test file's cases, to tell a download that differs from the data
 # that results were measured on. Copies differ in their comments and line ends.
@@ -57,12 +59,15 @@ SHA256 = {
 }
 
 
-def load_uea(name: str, folder: pathlib.Path) -> Dataset:
-    """Returns a data set of the archive with its official test set.
+def load_uea(name: str, folder: pathlib.Path, pooled: int | None = None) -> Dataset:
+    """Returns a data set of the archive, with its official test set or a pooled split.
 
-    A quarter of every class of the official training set, rounded down, is kept for
-    validation, the same one always. Channels are standardised by what is left for training.
-    Sequences of unequal length are padded at the end and have a `mask`.
+    Of the official training set a quarter of every class, rounded down, is kept for
+    validation, the same one always.
+
+    Channels are standardised by what is left for training. Sequences of unequal length are
+    padded at the end and have a `mask`. A missing value is the last one before it in its
+    channel, or the mean of the channel in the training part where none was before it.
 
     **Arguments:**
 
@@ -70,6 +75,11 @@ def load_uea(name: str, folder: pathlib.Path) -> Dataset:
     - `folder`: holds `NAME_TRAIN.ts` and `NAME_TEST.ts`, or `NAME.npz` with `x_train`
         `(examples, time, channels)`, `y_train`, `x_test` and `y_test`; itself, or in its
         folder `uea` or `NAME`. Where it does not, the files are downloaded to `uea`.
+    - `pooled`: a seed, by which all cases of both files are shuffled and cut 70:15:15,
+        rounded down; classes are not balanced. Cases that are there twice count once, for
+        they would be in two parts. Results are published for `SEEDS`; the rule is theirs
+        (Walker et al. 2024, arXiv 2402.18512), the random numbers are not. By default the
+        official split.
 
     **Raises:** `ValueError` for files that cannot be had, or are not such a data set.
     """
@@ -79,25 +89,59 @@ def load_uea(name: str, folder: pathlib.Path) -> Dataset:
             "digits, as BasicMotions."
         )
     files = _find(name, folder) or _download(name, folder)
-    train, test = _read_npz(files[0]) if len(files) == 1 else map(read_ts, files)
+    first, *rest = files
+    train, test = (read_ts(first), read_ts(rest[0])) if rest else _read_npz(first)
     where = " and ".join(map(str, files))
     channels = {xs.shape[1] for cases in (train, test) for xs in cases[0]}
     if len(channels) > 1:
         raise ValueError(
             f"{where} need one number of channels; got {sorted(channels)}."
         )
-    classes = sorted(set(train[1]))
-    if unknown := set(test[1]) - set(classes):
+    if pooled is None:
+        parts = _official(train, test, where)
+    else:
+        parts = _pooled(_once(train, test), pooled, where)
+    classes = sorted({label for part in parts for label in part[1]})
+    length = max(len(xs) for sequences, _ in parts for xs in sequences)
+    train, kept, test = (_padded(cases, classes, length) for cases in parts)
+    return _standardised(Dataset(name, train, kept, test), where)
+
+
+def _official(train: Cases, test: Cases, where: str) -> tuple[Cases, Cases, Cases]:
+    if unknown := set(test[1]) - set(train[1]):
         raise ValueError(
             f"{where} need test labels that the training set has too; got "
             f"{sorted(unknown)[:5]}. Both must be of one data set."
         )
-    length = max(len(xs) for cases in (train, test) for xs in cases[0])
-    fitted, kept = _stratified(np.searchsorted(classes, train[1]), where)
-    parts = _padded(train, classes, length), _padded(test, classes, length)
-    return _standardised(
-        Dataset(name, parts[0].take(fitted), parts[0].take(kept), parts[1])
-    )
+    fitted, kept = _stratified(np.array(train[1]), where)
+    return _take(train, fitted), _take(train, kept), test
+
+
+def _once(train: Cases, test: Cases) -> Cases:
+    """Returns the cases of both, each sequence once."""
+    first = {}
+    for xs, label in zip(train[0] + test[0], train[1] + test[1]):
+        first.setdefault((xs.shape, xs.tobytes()), (xs, label))
+    return [xs for xs, _ in first.values()], [label for _, label in first.values()]
+
+
+def _pooled(cases: Cases, seed: int, where: str) -> tuple[Cases, Cases, Cases]:
+    if seed < 0:
+        raise ValueError(f"`load_uea(pooled={seed})` needs a seed of at least 0.")
+    count = len(cases[1])
+    stops = count * 70 // 100, count * 85 // 100
+    order = np.random.default_rng(seed).permutation(count)
+    first, second, third = np.split(order, stops)
+    if not len(first) or not len(second):
+        raise ValueError(
+            f"{where} need four different cases for a pooled split; got {count}."
+        )
+    return _take(cases, first), _take(cases, second), _take(cases, third)
+
+
+def _take(cases: Cases, which: np.ndarray) -> Cases:
+    sequences, labels = cases
+    return [sequences[i] for i in which], [labels[i] for i in which]
 
 
 def _find(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
@@ -203,20 +247,37 @@ def _stratified(labels: np.ndarray, where: str) -> tuple[np.ndarray, np.ndarray]
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 
 
-def _standardised(data: Dataset) -> Dataset:
-    """Gives every channel mean 0 and deviation 1 over the valid steps of the training part.
-    Padding becomes 0, and masks go where nothing is padded.
+def _standardised(data: Dataset, where: str) -> Dataset:
+    """Gives every channel mean 0 and deviation 1 over the valid steps of the training part,
+    and fills in what is missing. Padding becomes 0, and masks go where nothing is padded.
     """
     assert data.train.mask is not None
     valid = data.train.xs[data.train.mask].astype(np.float64)
-    mean, std = valid.mean(0), valid.std(0)
+    if len(empty := np.flatnonzero(np.all(np.isnan(valid), axis=0))):
+        raise ValueError(
+            f"{where} need a value for training in every channel; got none in {empty + 1}. "
+            "Leave them out."
+        )
+    mean, std = np.nanmean(valid, axis=0), np.nanstd(valid, axis=0)
     std = np.where(std > 1e-6 * np.maximum(1, np.abs(mean)), std, 1.0)
     every = all(np.all(part.mask) for part in data.parts)
 
     def change(part: Split) -> Split:
         assert part.mask is not None
-        xs = np.where(part.mask[..., None], (part.xs - mean) / std, 0)
+        xs = _carried((part.xs - mean) / std)
+        xs = np.where(part.mask[..., None], xs, 0)
         return Split(xs.astype(np.float32), part.labels, None if every else part.mask)
 
     train, validation, test = map(change, data.parts)
     return Dataset(data.name, train, validation, test)
+
+
+def _carried(xs: np.ndarray) -> np.ndarray:
+    """Returns sequences in which a missing value is the one before it, or 0."""
+    gaps = np.isnan(xs)
+    if not np.any(gaps):
+        return xs
+    steps = np.arange(xs.shape[1])[:, None]
+    last = np.maximum.accumulate(np.where(gaps, -1, steps), axis=1)
+    carried = np.take_along_axis(xs, np.maximum(last, 0), axis=1)
+    return np.where(last < 0, 0, carried)

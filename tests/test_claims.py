@@ -1,0 +1,198 @@
+"""Tables and figures of the documentation are those that the results give."""
+
+import json
+import pathlib
+import re
+
+import pytest
+
+from experiments._report import bare, fill, joined, read
+
+from . import runs
+
+
+ROOT = pathlib.Path(__file__).parents[1]
+RESULTS = ROOT / "docs" / "results"
+CLAIMING = ("README.md", "docs/results.md", "docs/experiments.md", "docs/choosing.md")
+ENTRIES = joined(read([RESULTS]))
+
+TABLE = """before .5
+<!-- table
+experiment = "sine"
+dataset = "sine"
+task = ""
+digits = 2
+columns = [
+  {{title = "mse", metric = "forecast_mse"{column}}},
+  {{title = "sizes", metric = "parameters"}},
+]
+rows = [{rows}]
+{more}
+-->
+stale .7
+<!-- end of table -->
+after"""
+
+
+def table(rows='"A", "B"', column="", more=""):
+    return TABLE.format(rows=rows, column=column, more=more)
+
+
+@pytest.fixture(scope="module")
+def entries(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for seed in (0, 1):
+        rows = [
+            runs.row("A", {"forecast_mse": 0.25 + seed / 10, "other": 4.0}),
+            runs.row("B", {"forecast_mse": 0.5}),
+            runs.row("easy: A", {"test_accuracy": 0.5}),
+            runs.row("easy: B", {"test_accuracy": 0.75}),
+            runs.row("C", {"forecast_mse": 16.0}, steps=seed + 1),
+        ]
+        runs.copy(folder / f"{seed}.json", *rows, seed=seed)
+        rows = [runs.row("A", {"test_accuracy": 0.6 + seed / 5})]
+        runs.copy(folder / f"D{seed}.json", *rows, seed=0, dataset=f"D{seed}")
+    runs.copy(folder / "leaking.json", runs.row("A"), dataset="traffic (leaking)")
+    return joined(read([folder]))
+
+
+def made(text, entries):
+    """Returns the lines of the first table that is filled."""
+    return [p for p in fill(text, entries).split("\n") if p.startswith(("|", "*"))]
+
+
+@pytest.mark.parametrize("name", CLAIMING)
+def test_the_documentation_says_what_the_results_say(name):
+    text = (ROOT / name).read_text()
+    again = "python -m experiments report docs/results --markdown " + name
+    assert fill(text, ENTRIES, name) == text, f"run `{again}`"
+    assert bare(text) == []
+
+
+def test_a_changed_result_or_a_changed_figure_is_noticed(tmp_path):
+    text = (ROOT / "docs" / "results.md").read_text()
+    for path in RESULTS.rglob("*.json"):
+        new = tmp_path / path.relative_to(RESULTS)
+        new.parent.mkdir(exist_ok=True)
+        value = json.loads(path.read_text())
+        if path.name == "msd-seed1.json":
+            metrics = {r["model"]: r["metrics"] for r in value["results"]}
+            metrics["Transformer"]["forecast_mse"] *= 10
+        new.write_text(json.dumps(value))
+    changed = fill(text, joined(read([tmp_path])))
+    # Its cell, and the figure that it is divided in.
+    assert sum(a != b for a, b in zip(text.split("\n"), changed.split("\n"))) == 2
+    by_hand = text.replace("| Transformer | .", "| Transformer | 1.", 1)
+    assert by_hand != text == fill(by_hand, ENTRIES)
+
+
+def test_a_table_is_made_and_the_rest_stays(entries):
+    text = fill(table(), entries)
+    assert text.startswith("before .5\n<!-- table\n") and text.endswith("\nafter")
+    assert "stale" not in text and fill(text, entries) == text
+    assert made(text, entries) == [
+        "| model | mse | sizes |",
+        "|---|---|---|",
+        "| A | **.30 ± .07** | 10 |",
+        "| B | .50 | 10 |",
+        "*Seeds 0 and 1: mean ± standard deviation.*",
+    ]
+    spread = made(table(more='show = "spread"\nbest = "none"'), entries)
+    assert spread[2] == "| A | .30 (.30; .25–.35) | 10 |"
+    assert spread[-1] == "*Seeds 0 and 1: mean (median; range).*"
+
+
+def test_what_is_shown_as_code_stays(entries):
+    shown = f"```markdown\n{table()}\n```\n"
+    assert fill(shown, entries) == shown
+    both = fill(shown + table(), entries)
+    assert both.startswith(shown) and both.count("| A | **.30 ± .07** | 10 |") == 1
+
+
+def test_cells_have_roots_factors_ratios_and_asides(entries):
+    rows = '{label = "A", model = "A", cells = {sizes = "by hand"}}'
+    for column, cell in (
+        (", root = true", ".55 ± .06"),
+        (", scale = 100.0", "30 ± 7"),
+        (', aside = "other"', ".30 ± .07 (4.0)"),
+        (', over = {model = "B"}', ".60"),
+    ):
+        line = made(table(rows, column), entries)[2]
+        assert line == f"| A | {cell} | by hand |"
+
+
+def test_the_best_is_of_a_column_or_of_a_row_and_of_one_task(entries):
+    text = """<!-- table
+experiment = "sine"
+metric = "test_accuracy"
+best = "BEST"
+labels = ["data", "of"]
+columns = [{title = "A", model = "A"}, {title = "B", model = "B"}]
+rows = [
+  {label = ["sine", "x"], dataset = "sine", task = "easy"},
+  {label = ["both", ""], datasets = ["D0", "D1"], show = "mean", cells = {B = ""}},
+]
+-->
+<!-- end of table -->"""
+    by_row = made(text.replace("BEST", "row"), entries)
+    assert by_row[2:4] == ["| sine | x | .500 | **.750** |", "| both | | .700 | |"]
+    by_column = made(text.replace("BEST", "column"), entries)
+    assert by_column[2] == "| sine | x | .500 | .750 |"
+    assert by_row[4] == (
+        "*sine: seeds 0 and 1; sine D0, sine D1: seed 0 alone: mean ± standard deviation.*"
+    )
+
+
+def test_data_that_leaks_is_marked_in_every_table(entries):
+    rows = '{label = "A", model = "A", cells = {sizes = "", mse = {dataset = "D"}}}'
+    rows = rows.replace('"D"', '"traffic (leaking)"')
+    with pytest.raises(ValueError, match="needs to say 'leaking'"):
+        fill(table(rows), entries)
+    marked = rows.replace('label = "A"', 'label = "A, leaking"')
+    assert made(table(marked), entries)[2] == "| A, leaking | .50 | |"
+
+
+@pytest.mark.parametrize(
+    "text, fragment",
+    (
+        (table('"Z"'), "model 'Z' and metric 'forecast_mse' need to choose one row"),
+        (table('"C"'), "they choose 2 (steps: 1, 2)"),
+        (table(column=', task = "hard"'), "they choose 0"),
+        (table(more="digits2 = 3"), "knows no digits2"),
+        (table(more='best = "cell"'), "got 'cell'"),
+        (table(more='show = "all"'), "got 'all'"),
+        (table(rows=""), "needs `columns` and `rows`"),
+        (table('{label = ["A", "x"], model = "A"}'), "needs 1 labels"),
+        (
+            table('{model = "A", cells = {mae = ""}}'),
+            "knows no mae; there are mse, sizes",
+        ),
+        (table("1"), "line 2: '<!-- table'"),
+        (table("["), "line 2: '<!-- table'"),
+        ("<!-- table\nx\n-->\n", "has 1 markers `<!-- table`"),
+        ("<!-- figure a -->\n", "has 1 markers `<!-- figure`"),
+        ('\n<!-- figure model = "A" --><!-- end of figure -->', "line 2"),
+        ("<!-- figure x --><!-- figure y --><!-- end of figure -->", "as many closed"),
+    ),
+)
+def test_a_marker_that_cannot_be_is_refused_with_its_place(text, fragment, entries):
+    with pytest.raises(ValueError) as caught:
+        fill(text, entries, "doc.md")
+    assert "doc.md" in str(caught.value) and fragment in str(caught.value)
+
+
+def test_bare_figures_are_found():
+    text = """It is .5, -0.25 and 12.5 %, or 3e-4 (2.1e-14); `.1`, [x](a.5) http://b/.6
+```
+.7
+```
+jax 0.10.2, 1 000 and 16, version 3.11. <!-- by hand: .5 9.9 3.11 -->
+<!-- figure x -->.3<!-- end of figure -->"""
+    found = bare(text)
+    assert {re.split(" is ", line)[0] for line in found} == {
+        *("-0.25", "12.5", "3e-4", "2.1e-14", "0.10"),
+        "9.9",
+    }
+    assert [line for line in found if "listed" in line] == [
+        "9.9 is listed by hand and not there"
+    ]
