@@ -67,47 +67,6 @@ class PooledClassification(Classification):
         return wj.Pooled(model, self.reads)(xs, mask=mask, key=key)
 
 
-class Completion(eqx.Module):
-    """What follows a context, with uncertainty, each step read directly off one state."""
-
-    context: int = eqx.field(static=True)
-
-    def predict(self, model, xs) -> wj.Gaussian:
-        return self.direct(model, xs)
-
-    def direct(self, model, xs, key=None) -> wj.Gaussian:
-        ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
-        state = model.final(xs[: self.context], ts[: self.context], key=key)
-        return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
-
-    def loss(self, model, batch, key):
-        predicted = each(self.direct, model, key, batch.xs)
-        return wj.gaussian_nll(predicted, batch.xs[:, self.context :])
-
-    def evaluate(self, model, split: Split) -> dict[str, float]:
-        predicted = mapped(self.predict, model, split.xs)
-        return completion_metrics(predicted, split.xs[:, self.context :])
-
-    def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
-        return lambda model: self.evaluate(model, split)
-
-    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
-        return lambda model: self.evaluate(model, split)["forecast_nll"]
-
-
-class AutoregressiveCompletion(Completion):
-    """What follows a context, step by step, each prediction fed back as an observation."""
-
-    forcing: float = eqx.field(static=True, default=0.25)
-
-    def predict(self, model, xs) -> wj.Gaussian:
-        return wj.forecast(model, xs[: self.context], len(xs) - self.context)
-
-    def loss(self, model, batch, key):
-        predicted = _unrolled(model, batch.xs, self.forcing, key)
-        return wj.gaussian_nll(predicted, batch.xs[:, 1:])
-
-
 class Reconstruction(eqx.Module):
     """What follows a context, step by step, by squared error (the paper's SINE and MSD)."""
 
@@ -119,7 +78,7 @@ class Reconstruction(eqx.Module):
         return wj.unroll(model, xs, forcing=forced)
 
     def loss(self, model, batch, key):
-        predicted = _unrolled(model, batch.xs, self.forcing, key)
+        predicted = unrolled(model, batch.xs, self.forcing, key)
         return wj.mse(predicted, batch.xs[:, 1:])
 
     def evaluate(self, model, split: Split) -> dict[str, float]:
@@ -318,23 +277,7 @@ class RepeatCopy(AbstractForecast):
         }
 
 
-def completion_metrics(predicted: wj.Gaussian, truth: np.ndarray) -> dict[str, float]:
-    """Returns the metrics of a forecast with uncertainty of values in [0, 1] with 17
-    levels; `coverage_95` is the share of values in the central 95 %.
-    """
-    gaussian = jax.tree.map(jnp.asarray, predicted)
-    target = jnp.asarray(truth)
-    inside = jnp.abs(target - gaussian.mean) <= 1.96 * gaussian.std
-    bits = wj.bits_per_dim(gaussian, target, bins=17, low=0.0, high=1.0)
-    return {
-        "forecast_mse": float(wj.mse(gaussian.mean, target)),
-        "forecast_nll": float(wj.gaussian_nll(gaussian, target)),
-        "bits_per_dim": float(bits),
-        "coverage_95": float(jnp.mean(inside)),
-    }
-
-
-def _unrolled(model, xs, forcing: float, key):
+def unrolled(model, xs, forcing: float, key):
     """Returns predictions of `xs[:, 1:]`, fed with the truth with chance `forcing`."""
 
     def unroll(model, xs, key):

@@ -12,16 +12,12 @@ import numpy as np
 import warp_jax as wj
 
 from . import _figures as figures
+from ._completion import AutoregressiveCompletion, Completion, completion_metrics
 from ._config import Config
 from ._data import Dataset, load_digits
 from ._data.digits import SIDE
 from ._run import Run, Trial
-from ._tasks import (
-    AutoregressiveCompletion,
-    Classification,
-    Completion,
-    completion_metrics,
-)
+from ._tasks import Classification
 from .baselines import GRU, LRU, Model, recurrent
 
 

@@ -12,13 +12,9 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
+from experiments._completion import Completion
 from experiments._data import Split
-from experiments._tasks import (
-    Classification,
-    Completion,
-    Forecast,
-    PooledClassification,
-)
+from experiments._tasks import Classification, Forecast, PooledClassification
 
 from . import oracle
 from .helpers import (

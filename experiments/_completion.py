@@ -1,0 +1,101 @@
+"""What is asked of a model that completes pictures: what follows, with uncertainty."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import warp_jax as wj
+
+from ._data import Split
+from ._mapped import each, mapped
+from ._run import batched
+from ._tasks import unrolled
+
+
+class Levels(NamedTuple):
+    """The values that a pixel can have: `count` of them, evenly from `low` to `high`."""
+
+    count: int
+    low: float
+    high: float
+
+
+GREY = Levels(17, 0.0, 1.0)
+
+
+class Completion(eqx.Module):
+    """What follows a context, with uncertainty, each step read directly off one state.
+
+    - `context`: steps that are given.
+    - `levels`: of a value; by default those of the digits of scikit-learn.
+    """
+
+    context: int = eqx.field(static=True)
+    levels: Levels = eqx.field(static=True, default=GREY)
+
+    def predict(self, model, xs) -> wj.Gaussian:
+        return self.direct(model, xs)
+
+    def direct(self, model, xs, key=None) -> wj.Gaussian:
+        ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
+        state = model.final(xs[: self.context], ts[: self.context], key=key)
+        return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
+
+    def loss(self, model, batch, key):
+        predicted = each(self.direct, model, key, batch.xs)
+        return wj.gaussian_nll(predicted, batch.xs[:, self.context :])
+
+    def evaluate(self, model, split: Split) -> dict[str, float]:
+        predicted = mapped(self.predict, model, split.xs)
+        return completion_metrics(predicted, split.xs[:, self.context :], self.levels)
+
+    def test(self, split: Split) -> Callable[[wj.AbstractModel], dict[str, float]]:
+        return lambda model: self.evaluate(model, split)
+
+    def validate(self, split: Split) -> Callable[[wj.AbstractModel], float]:
+        return lambda model: self.evaluate(model, split)["forecast_nll"]
+
+
+class AutoregressiveCompletion(Completion):
+    """What follows a context, step by step, each prediction fed back as an observation."""
+
+    forcing: float = eqx.field(static=True, default=0.25)
+
+    def predict(self, model, xs) -> wj.Gaussian:
+        return wj.forecast(model, xs[: self.context], len(xs) - self.context)
+
+    def loss(self, model, batch, key):
+        predicted = unrolled(model, batch.xs, self.forcing, key)
+        return wj.gaussian_nll(predicted, batch.xs[:, 1:])
+
+
+def completion_metrics(
+    predicted: wj.Gaussian, truth: np.ndarray, levels: Levels = GREY
+) -> dict[str, float]:
+    """Returns the metrics of a forecast with uncertainty of values of these levels: the
+    `forecast_mse` is of values scaled to [0, 1]; `coverage_95` is the share of values in
+    the central 95 %.
+    """
+
+    @jax.jit
+    @jax.vmap
+    def each_mean(mean, std, target):
+        gaussian = wj.Gaussian(mean, std)
+        inside = jnp.abs(target - mean) <= 1.96 * std
+        bits = wj.bits_per_dim(gaussian, target, *levels)
+        nll = wj.gaussian_nll(gaussian, target)
+        return wj.mse(mean, target), nll, bits, jnp.mean(inside)
+
+    arrays = (np.asarray(a) for a in (predicted.mean, predicted.std, truth))
+    means = batched(each_mean, *arrays)
+    mse, nll, bits, inside = (float(np.mean(a, dtype=np.float64)) for a in means)
+    return {
+        "forecast_mse": mse / (levels.high - levels.low) ** 2,
+        "forecast_nll": nll,
+        "bits_per_dim": bits,
+        "coverage_95": inside,
+    }
