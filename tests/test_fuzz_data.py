@@ -45,6 +45,8 @@ def packed():
 
 
 CSV = b"date,a,b\n2020-01-01,1.5,-2\n2020-01-02,3e-1,4\n2020-01-03,5,?\n"
+FULL = CSV.replace(b"?", b"6")
+LONG = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i % 7) for i in range(12))
 TS = b"#x\n@missing true\n@classLabel true a b\n@data\n1,2,?:3,4,5:a\n6,7:8,9:b\n"
 IDX = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 LIST = b"000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n"
@@ -116,7 +118,7 @@ FORMATS = {
         b',;\t\n\r"? .-+e_0123abdnif\x00',
     ),
     "filled csv": (a_filled_table, ".csv", (CSV,), b',\n\r"?nan \x00e19._'),
-    "series": (a_series, ".csv", (CSV * 3, CSV.replace(b"?", b"6")), b",\n1239.e-"),
+    "series": (a_series, ".csv", (LONG,), b",\n1239.e-"),
     "series npz": (
         a_series,
         ".npz",
