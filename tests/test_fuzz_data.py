@@ -160,9 +160,8 @@ def changed(rights, alphabet):
         return text[: draw(st.integers(0, len(text)))] if draw(st.booleans()) else text
 
     letters = st.lists(st.sampled_from(alphabet), max_size=60).map(bytes)
-    return st.one_of(
-        st.binary(max_size=80), letters, mistaken(), mistaken(), mistaken()
-    )
+    any_bytes, right = st.binary(max_size=80), st.sampled_from(rights)
+    return st.one_of(any_bytes, letters, right, mistaken(), mistaken(), mistaken())
 
 
 def fuzz(name, examples):
