@@ -16,12 +16,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments._data.arrays import names_of_arrays, read_arrays
+from experiments._data.arrays import BROKEN, names_of_arrays, read_arrays
 from experiments._data.celeba import _read, _read_list
 from experiments._data.forecasting import load_file
 from experiments._data.idx import read_idx
 from experiments._data.table import read_csv
 from experiments._data.ts_format import read_ts
+from experiments._data.uea import _extract, _read_npz
 
 from .test_images import idx
 
@@ -38,6 +39,14 @@ def jpeg():
     return stream.getvalue()
 
 
+def zipped(**texts):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, text in texts.items():
+            file.writestr(name, text)
+    return stream.getvalue()
+
+
 def packed():
     stream = io.BytesIO()
     np.savez_compressed(stream, data=np.arange(40.0).reshape(20, 2))
@@ -45,9 +54,16 @@ def packed():
 
 
 CSV = b"date,a,b\n2020-01-01,1.5,-2\n2020-01-02,3e-1,4\n2020-01-03,5,?\n"
+TS = b"#x\n@missing true\n@classLabel true a b\n@data\n1,2,?:3,4,5:a\n6,7:8,9:b\n"
+UEA = archive(
+    x_train=np.ones((3, 2, 2)),
+    y_train=np.array(list("aba")),
+    x_test=np.ones((1, 2, 2)),
+    y_test=np.array(["b"]),
+)
+ZIP = zipped(**{"deep/a.ts": TS, "deep/b.ts": TS})
 FULL = CSV.replace(b"?", b"6")
 LONG = b"a,b\n" + b"".join(b"%d,%d\n" % (i, i * i % 7) for i in range(12))
-TS = b"#x\n@missing true\n@classLabel true a b\n@data\n1,2,?:3,4,5:a\n6,7:8,9:b\n"
 IDX = idx(np.arange(24, dtype=np.uint8).reshape(2, 3, 4))
 LIST = b"000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n"
 
@@ -100,6 +116,21 @@ def some_arrays(path):
         assert isinstance(array, np.ndarray) and array.dtype != object
 
 
+def a_set_of_arrays(path):
+    for sequences, labels in _read_npz(path):
+        assert len(sequences) == len(labels) > 0
+        assert all(xs.shape == sequences[0].shape for xs in sequences)
+        assert all(np.all(np.isfinite(xs)) for xs in sequences)
+
+
+def two_files_of_a_zip(path):
+    try:
+        assert list(map(type, _extract(path, ("a.ts", "b.ts")))) == [bytes, bytes]
+    except BROKEN as error:
+        # As the download does, which knows where the files belong.
+        raise ValueError(f"`{path}` is refused") from error
+
+
 def a_face(path):
     face = _read(path)
     assert face.shape == (32, 32, 3) and face.dtype == np.uint8
@@ -130,6 +161,13 @@ FORMATS = {
         ".npz",
         (archive(x=np.arange(6), y=np.array(["a", "b"])), packed()),
         b"PK\x03\x04\x00\x01\x08\xff{}()[]'descr,<>fO|8",
+    ),
+    "uea npz": (a_set_of_arrays, ".npz", (UEA,), b"PK\x03\x04\x00\x01\xff{}()',<f8U1"),
+    "uea zip": (
+        two_files_of_a_zip,
+        ".zip",
+        (ZIP,),
+        b"PK\x01\x02\x03\x04\x00\x08\xff/.ab",
     ),
     "ts": (a_set_of_cases, ".ts", (TS,), b"@data\n:,?0123ab #eNninf.-\x00\x85"),
     "idx": (
