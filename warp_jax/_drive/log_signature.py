@@ -88,15 +88,17 @@ class LogSignature(AbstractDrive):
         """
         channels = moves.shape[1]
         pairs = jnp.triu_indices(channels, 1 if self.depth == 2 else channels)
-        part = moves, jnp.zeros((len(moves), len(pairs[0])), moves.dtype)
-        length, whole, covered = 1, None, 0
-        while True:
-            if self.window & length:
-                whole = part if whole is None else _joined(whole, part, covered, pairs)
-                covered += length
-            if covered == self.window:
-                return jnp.concatenate(whole, axis=1)
-            part, length = _joined(part, part, length, pairs), 2 * length
+        return jnp.concatenate(_windows(moves, self.window, pairs), axis=1)
+
+
+def _windows(moves: Array, length: int, pairs) -> tuple[Array, Array]:
+    """Returns the increments and areas of all windows of a length."""
+    one = moves, jnp.zeros((len(moves), len(pairs[0])), moves.dtype)
+    if length == 1:
+        return one
+    half = _windows(moves, length // 2, pairs)
+    whole = _joined(half, half, length // 2, pairs)
+    return _joined(whole, one, length - 1, pairs) if length % 2 else whole
 
 
 def _joined(
