@@ -26,7 +26,7 @@ class Classification(eqx.Module):
     by_accuracy: bool = eqx.field(static=True, default=False)
 
     def logits(self, model, xs, mask=None, key=None):
-        return model.read(model.final(xs, mask=mask, key=key), 1.0)
+        return model.last(xs, query=1.0, mask=mask, key=key)
 
     def loss(self, model, batch, key):
         logits = each(self.logits, model, key, batch.xs, batch.mask)

@@ -30,4 +30,4 @@ def refused(path, *fragments, line=None):
     place = f"`{path}`" if line is None else f"`{path}:{line}`"
     for fragment in (place, *fragments):
         assert fragment in str(caught.value)
-    assert len(str(caught.value)) < 500
+    assert len(str(caught.value)) < 1000

@@ -42,7 +42,7 @@ TRANSITIONS: dict[str, Callable[..., wj.AbstractTransition]] = {
 PAIRWISE = {"increments": wj.Increments, "values": wj.Values}
 CAUSAL_DRIVES = [
     (drive, time_channel)
-    for drive in ("increments", "values", "causal")
+    for drive in ("increments", "values", "causal", "signature", "joined", "embedded")
     for time_channel in (False, True)
 ]
 DRIVES = [*CAUSAL_DRIVES, ("noncausal", False), ("noncausal", True)]
@@ -68,6 +68,15 @@ def make_network(choices: Choices = Choices()) -> eqx.nn.MLP:
 def make_drive(choices: Choices) -> wj.AbstractDrive:
     if choices.drive in PAIRWISE:
         return PAIRWISE[choices.drive](choices.time_channel)
+    if choices.drive == "signature":
+        return wj.LogSignature(window=3, time_channel=choices.time_channel)
+    if choices.drive == "joined":
+        plain = wj.Increments(choices.time_channel)
+        return wj.JoinedDrive(plain, wj.LogSignature(window=4))
+    if choices.drive == "embedded":
+        ins = INPUT + choices.time_channel
+        network = eqx.nn.MLP(ins, 3, 4, 1, jax.nn.silu, key=jr.key(3))
+        return wj.EmbeddedDrive(wj.Values(choices.time_channel), network)
     build = {"causal": wj.CausalConvolution, "noncausal": wj.NoncausalConvolution}
     inner = wj.Increments(choices.time_channel)
     return build[choices.drive](INPUT, 3, 3, drive=inner, key=jr.key(3))
@@ -101,17 +110,17 @@ def make_model(
 
     Its numbers are the same in both precisions, so that one reference serves both.
     """
-    driven = 3 if choices.drive in ("causal", "noncausal") else INPUT
-    driven += choices.time_channel
     coordinates = wj.TimeCoordinate()
     if choices.coordinates == "sinusoidal":
         coordinates = wj.SinusoidalCoordinates(4, 7.0, scale=3.0)
     with x64(False):
+        drive = make_drive(choices)
+        driven = drive.size(INPUT)
         model = wj.WARP(
             decoder=make_decoder(choices),
             transition=TRANSITIONS[choices.transition](choices.state_size, driven),
             initial=make_initial(choices),
-            drive=make_drive(choices),
+            drive=drive,
             coordinates=coordinates,
             roll=roll,
         )

@@ -158,11 +158,41 @@ def channels(choices: Choices, w: Arrays, xs, ts, i: int):
     return np.append(x, ts[i]) if choices.time_channel else x
 
 
+def iterated(points):
+    """Returns the first and second iterated integrals of a path of straight lines."""
+    count = len(points[0])
+    first = np.zeros(count, points.dtype)
+    second = np.zeros((count, count), points.dtype)
+    for move in points[1:] - points[:-1]:
+        # What came before is a constant while this line is drawn, half of it itself.
+        second = second + np.outer(first, move) + np.outer(move, move) / 2
+        first = first + move
+    return first, second
+
+
+def log_signature(choices: Choices, w: Arrays, xs, ts, i: int, window: int):
+    """Returns the increments of a window that ends with step i, then its areas."""
+    steps = [max(i - window + k, 0) for k in range(window + 1)]
+    first, second = iterated(np.stack([channels(choices, w, xs, ts, j) for j in steps]))
+    areas = (second - second.T) / 2
+    return np.append(first, areas[np.triu_indices(len(first), 1)])
+
+
 def drive(choices: Choices, w: Arrays, xs, ts, i: int):
     """Returns what drives the move from step i - 1 to step i."""
+    if choices.drive == "signature":
+        return log_signature(choices, w, xs, ts, i, 3)
     now = channels(choices, w, xs, ts, i)
     if choices.drive == "values":
         return now
+    if choices.drive == "embedded":
+        first, second = (f".drive.network.layers[{layer}]." for layer in (0, 1))
+        hidden = silu(w[first + "weight"] @ now + w[first + "bias"])
+        return w[second + "weight"] @ hidden + w[second + "bias"]
+    if choices.drive == "joined":
+        plain = now - channels(choices, w, xs, ts, i - 1)
+        timeless = choices._replace(time_channel=False)
+        return np.append(plain, log_signature(timeless, w, xs, ts, i, 4))
     return now - channels(choices, w, xs, ts, i - 1)
 
 

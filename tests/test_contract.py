@@ -87,6 +87,17 @@ MODULES = {
         lambda key: wj.Gaussian(jr.normal(key, (2,)), jnp.ones(2)),
         lambda made, x: made.sample(jr.key(0)) * x,
     ),
+    "EmbeddedDrive": (
+        lambda key: wj.EmbeddedDrive(
+            wj.Values(), eqx.nn.MLP(2, 3, 4, 1, jax.nn.silu, key=key)
+        ),
+        _drive,
+    ),
+    "JoinedDrive": (
+        lambda key: wj.JoinedDrive(wj.Increments(True), wj.LogSignature(window=2)),
+        _drive,
+    ),
+    "LogSignature": (lambda key: wj.LogSignature(window=2, time_channel=True), _drive),
     "GaussianDecoder": (
         lambda key: wj.GaussianDecoder(wj.NetworkDecoder(make_network(OUT_NETWORK))),
         _read,
@@ -308,6 +319,7 @@ CONTRACT = {
     "Pooled": "model reads",
     "SpectralTransition": "state_size input_size length cycles key",
     "SubspaceTransition": "state_size dynamics key",
+    "LogSignature": "depth window time_channel",
     "forecast": "model xs horizon ts key",
     "unroll": "model xs ts forcing key",
     "mse": "prediction target mask",

@@ -14,7 +14,7 @@ ROWS = (
     {"_roll"},
     {"_begin"},
     {"_model"},
-    {"_forecast", "_pooled", "_fit", "physics"},
+    {"_forecast", "_readout", "_stacked", "_fit", "physics"},
 )
 SOLVER = "physics/ode.py"
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

@@ -118,6 +118,9 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
             "cut_block", drive="causal", time_channel=True, coordinates="sinusoidal"
         ),
         Choices("low_rank", time_channel=True, decoder="observing"),
+        Choices("low_rank", "learnt", "signature", time_channel=True),
+        Choices("dense", drive="joined", time_channel=True),
+        Choices("diagonal", "learnt", "embedded", decoder="observing"),
         Choices("subspace_spectral", "thin", decoder="tanh"),
         Choices("oscillatory", "thin", "causal", decoder="gaussian"),
     ),

@@ -59,6 +59,13 @@ def test_a_name_may_be_in_any_encoding(tmp_path):
     assert names == ("a\\xf1o", "b") and values.tolist() == [[1, 2]]
 
 
+@pytest.mark.parametrize("first", ("", "date"))
+def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
+    (tmp_path / "x.csv").write_text(f"{first},0,1\n0,5,6\n1,7,8\n")
+    names, values = read_csv(tmp_path / "x.csv")
+    assert names == ("0", "1") and values.tolist() == [[5, 6], [7, 8]]
+
+
 @pytest.mark.parametrize(
     "text, line, fragments",
     (
@@ -66,6 +73,13 @@ def test_a_name_may_be_in_any_encoding(tmp_path):
         ("\n\n", None, ("needs a line of names", "Give a .csv file")),
         (HEAD, None, ("needs lines of numbers", "Give a .csv file")),
         ("1,2\n3,4\n", 1, ("['1', '2']", "Put a line of names")),
+        (
+            "2020-01-01,1,2\n2020-01-02,3,4\n",
+            1,
+            ("'2020-01-01'", "Put a line of names"),
+        ),
+        ("1,?\n3,4\n", 1, ("['1', '?']", "Put a line of names")),
+        ("7\n8\n", 1, ("['7']", "Put a line of names")),
         ("a,b,a\n1,2,3\n", 1, ("['a'] more than once", "Rename")),
         ("a,,\n1,2,3\n", 1, ("[''] more than once", "Rename")),
         ("date,time\n1,2\n", 1, ("needs a column of numbers", "Give a .csv file")),

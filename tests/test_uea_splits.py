@@ -112,13 +112,11 @@ def test_a_channel_without_any_value_is_refused(tmp_path):
 
 @real("uea")
 def test_real_sets_have_the_pooled_splits():
-    official = load_uea("JapaneseVowels", DATA)
-    for seed in SEEDS[:2]:
-        data = load_uea("JapaneseVowels", DATA, pooled=seed)
-        assert sum(counts(data)) == sum(counts(official)) == 640
-        assert counts(data) == [448, 96, 96] and data.classes == 9
-    # 3 of its 360 cases are copies of others.
-    assert sum(counts(load_uea("Libras", DATA, pooled=2345))) < 360
+    data = load_uea("JapaneseVowels", DATA, pooled=2345)
+    assert counts(data) == [448, 96, 96] and data.classes == 9
+    assert data.train.mask is not None
+    # 30 of its 360 cases are copies of others.
+    assert counts(load_uea("Libras", DATA, pooled=6789)) == [231, 49, 50]
 
 
 @pytest.mark.parametrize(
@@ -132,6 +130,8 @@ def test_the_reader_of_aeon_says_the_same(path):
         aeon = pytest.importorskip("aeon.datasets")
         theirs, their_labels = aeon.load_from_ts_file(str(path))
     ours, labels = read_ts(path)
-    assert labels == list(their_labels) and len(ours) == len(theirs)
+    # aeon makes all of a line small letters.
+    assert [label.lower() for label in labels] == list(their_labels)
+    assert len(ours) == len(theirs)
     for mine, other in zip(ours, theirs):
         np.testing.assert_array_equal(mine, np.transpose(other).astype(np.float32))

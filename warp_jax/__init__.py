@@ -35,7 +35,10 @@ from ._drive import (
     AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
+    EmbeddedDrive as EmbeddedDrive,
     Increments as Increments,
+    JoinedDrive as JoinedDrive,
+    LogSignature as LogSignature,
     NoncausalConvolution as NoncausalConvolution,
     Products as Products,
     Values as Values,
@@ -60,7 +63,13 @@ from ._loss import (
     mse as mse,
 )
 from ._model import WARP as WARP
-from ._pooled import Pooled as Pooled
+from ._readout import (
+    AbstractPooled as AbstractPooled,
+    AbstractReadout as AbstractReadout,
+    AttentionPooled as AttentionPooled,
+    Bidirectional as Bidirectional,
+    Pooled as Pooled,
+)
 from ._roll import (
     AbstractParallelRoll as AbstractParallelRoll,
     AbstractRoll as AbstractRoll,
@@ -72,6 +81,7 @@ from ._roll import (
 )
 from ._save import load as load, save as save
 from ._span import Span as Span
+from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
 from ._transition import (
     AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,

@@ -51,6 +51,27 @@ class AbstractModel(eqx.Module):
     ) -> State:
         """Returns the state after the last valid step."""
 
+    def last(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        query: ScalarLike | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Output:
+        """Reads the output after the last valid step, and computes no other output.
+
+        **Arguments:** those of a call, but for
+
+        - `query`: when to read, a scalar; by default the time of the last valid step.
+
+        **Returns:** an array of shape `(out,)`, or a distribution over one.
+        """
+        final = self.final(xs, ts, mask=mask, state=state, key=key)
+        return self.read(final, final.t if query is None else query)
+
     def compact(
         self,
         xs: Observations,

@@ -52,6 +52,7 @@ def forecast(
     outputs cannot be its inputs.
     """
     call = "forecast(model, xs, horizon, ts)"
+    _check_steps(call, model)
     horizon = check_integer(call, "horizon", horizon, 1)
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     ts = _times(call, ts, len(xs) + horizon, xs)
@@ -112,6 +113,7 @@ def unroll(
     missing `key`.
     """
     call = "unroll(model, xs, ts, forcing, key)"
+    _check_steps(call, model)
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
     if len(xs) < 2:
         raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
@@ -138,6 +140,14 @@ def unroll(
 
     state, outputs = _scan(model, turn, state, (xs[1:], ts[1:], forced, keys))
     return _check_rolled(call, outputs, state)
+
+
+def _check_steps(call: str, model) -> None:
+    if not isinstance(model, AbstractModel):
+        raise TypeError(
+            f"`{call}` needs a model that takes a step at a time, as a `WARP`; got "
+            f"{type(model).__name__}, which reads a sequence whole."
+        )
 
 
 def _scan(model: AbstractModel, turn, state, inputs):

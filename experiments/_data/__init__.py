@@ -15,6 +15,7 @@ from .forecasting import (
     SERIES as SERIES,
 )
 from .gathered import Gathered as Gathered
+from .image_sets import IMAGES as IMAGES, load_images as load_images
 from .images import Images as Images, Pictures as Pictures
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra

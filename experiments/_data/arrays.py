@@ -73,7 +73,8 @@ def finite_numbers(path: pathlib.Path, key: str, array: np.ndarray) -> np.ndarra
             f"`{path}` needs real numbers in {key}; got the type {array.dtype}. Save it as "
             "float32 or float64."
         )
-    values = array.astype(np.float64)
+    with np.errstate(over="ignore"):
+        values = array.astype(np.float64)
     flat = values.ravel()
     if len(bad := np.flatnonzero(~np.isfinite(flat))):
         place = ", ".join(map(str, np.unravel_index(bad[0], values.shape)))

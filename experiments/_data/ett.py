@@ -22,7 +22,7 @@ MD5 = {
 COLUMNS = "HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT"
 # 12, 4 and 4 months of 30 days.
 HOURS = 8640, 2880, 2880
-PER_HOUR = {"h": 1, "m": 4}
+PER_HOUR = {"ETTh1": 1, "ETTh2": 1, "ETTm1": 4, "ETTm2": 4}
 
 
 def load_ett(name: str, folder: pathlib.Path, scaling: Scaling = standard) -> Series:
@@ -44,7 +44,7 @@ def load_ett(name: str, folder: pathlib.Path, scaling: Scaling = standard) -> Se
         raise ValueError(f"`load_ett({name!r})` needs one of {', '.join(MD5)}.")
     path = _find(name, folder) or _download(name, folder)
     table = read_csv(path)
-    train, validation, test = (PER_HOUR[name[3]] * count for count in HOURS)
+    train, validation, test = (PER_HOUR[name] * count for count in HOURS)
     used = train + validation + test
     if table.names != COLUMNS or len(table.values) < used:
         raise ValueError(

@@ -153,11 +153,16 @@ def _check_labels(source: Source, path: pathlib.Path) -> None:
 
 def _download(source: Source, folder: pathlib.Path) -> list[pathlib.Path]:
     target = folder / source.folders[0]
+    # One of four files would be taken for a set with three missing.
+    parts = target / ".download"
     names = [f"{file}.gz" for file in FILES]
     registry = {name: f"md5:{md5}" for name, md5 in zip(names, source.md5)}
     try:
-        fetcher = pooch.create(target, source.url, registry=registry)
-        return [pathlib.Path(fetcher.fetch(name)) for name in names]
+        fetcher = pooch.create(parts, source.url, registry=registry)
+        fetched = [pathlib.Path(fetcher.fetch(name)) for name in names]
+        found = [path.replace(target / path.name) for path in fetched]
+        parts.rmdir()
+        return found
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`{source.name}` is not in {folder}, and {source.url} cannot be used: {error}."

@@ -96,7 +96,11 @@ def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
 
 
 def _check_names(place: str, names: list[str], numbered: bool) -> None:
-    if not numbered and all(_number(name) is not None for name in names):
+    # Beside what says when a row was, numbers are names; after a date they are a row.
+    beside = len(names) > 1 and names[0].lower() in TIMES
+    told = names[1:] or names
+    values = [n for n in told if _number(n) is not None or n.lower() in MISSING[1:]]
+    if names and not numbered and not beside and len(values) == len(told):
         _refuse(
             place,
             f"needs names of columns; got {names[:5]}. Put a line of names, not of "

@@ -12,7 +12,7 @@ import zipfile
 import numpy as np
 import pooch
 
-from .arrays import read_arrays
+from .arrays import BROKEN, finite_numbers, read_arrays
 from .dataset import Dataset, Split
 from .ts_format import Cases, read_ts
 
@@ -171,7 +171,7 @@ def _download(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
             temporary = target / f".{part}.new"
             temporary.write_bytes(text)
             temporary.replace(target / part)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+    except BROKEN as error:
         raise ValueError(
             f"`--dataset {name}` is not in {folder}, and {URL}{archive} cannot be used: "
             f"{error}. Check the name, or put {parts[0]} and {parts[1]}, or {name}.npz, "
@@ -215,11 +215,10 @@ def _cases(path: pathlib.Path, part: str, xs: np.ndarray, ys: np.ndarray) -> Cas
             f"`{path}` needs x_{part} of shape (examples, time, channels) and y_{part} of "
             f"shape (examples,); got {xs.shape} and {ys.shape}."
         )
-    if xs.dtype.kind not in "fiu" or not np.all(np.isfinite(xs.astype(np.float32))):
-        raise ValueError(
-            f"`{path}` needs finite numbers in x_{part}. Fill missing values in first."
-        )
-    return list(xs.astype(np.float32)), [str(y) for y in ys]
+    with np.errstate(over="ignore"):
+        single = finite_numbers(path, f"x_{part}", xs).astype(np.float32)
+    finite_numbers(path, f"x_{part}", single)
+    return list(single), [str(y) for y in ys]
 
 
 def _padded(cases: Cases, classes: list[str], length: int) -> Split:

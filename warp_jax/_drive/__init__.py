@@ -9,6 +9,8 @@ from .convolution import (
     CausalConvolution as CausalConvolution,
     NoncausalConvolution as NoncausalConvolution,
 )
+from .joined import EmbeddedDrive as EmbeddedDrive, JoinedDrive as JoinedDrive
+from .log_signature import LogSignature as LogSignature
 from .pairwise import (
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     Increments as Increments,

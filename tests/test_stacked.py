@@ -1,0 +1,280 @@
+"""Stacks of layers: their numbers and gradients, streams, padding, and training."""
+
+# Wrong types are among what is tested here.
+# pyright: reportArgumentType=false
+
+import equinox as eqx
+import jax
+import jax.lax as lax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+import pytest
+
+import warp_jax as wj
+
+from . import oracle
+from .helpers import (
+    assert_close,
+    assert_refused,
+    assert_same,
+    make_model,
+    make_sequence,
+    named_arrays,
+    perturbed,
+    x64,
+)
+from .oracle import Choices
+
+
+jit = eqx.filter_jit
+LOWER = Choices("subspace_spectral", time_channel=True)
+MIDDLE = Choices("dense", "learnt", "causal")
+TOP = Choices("low_rank", "learnt")
+ALL = LOWER, MIDDLE, TOP
+
+
+def make_stack(choices=ALL):
+    """Returns a stack of two features, as wide as the other tests' models take."""
+    *lower, top = (make_model(choice, seed=i) for i, choice in enumerate(choices))
+    with x64(False):
+        embed = perturbed(eqx.nn.Linear(2, 2, key=jr.key(0)), 5)
+        layers = [wj.StackedLayer(m, 2, key=jr.key(1)) for m in lower]
+        mixing = perturbed([(layer.norm, layer.mix) for layer in layers], 6)
+    parts = lambda layers: [(layer.norm, layer.mix) for layer in layers]  # noqa: E731
+    stack = wj.Stacked(embed, eqx.tree_at(parts, layers, mixing), top)
+    weights, rest = eqx.partition(stack, eqx.is_inexact_array)
+    return eqx.combine(jax.tree.map(lambda leaf: leaf.astype(float), weights), rest)
+
+
+def erf(z):
+    """The error function of complex numbers with a tiny imaginary part."""
+    from scipy.special import erf
+
+    slope = 2 / np.sqrt(np.pi) * np.exp(-(z.real**2))
+    return erf(z.real) + 1j * slope * z.imag
+
+
+def by_hand(w, xs, ts, mask, choices=ALL):
+    """Takes a sequence through a stack layer by layer, in NumPy."""
+
+    def inside(place):
+        return {
+            "." + name.removeprefix(place + "."): array
+            for name, array in w.items()
+            if name.startswith(place + ".")
+        }
+
+    # Padding repeats the latest features, which nothing reads.
+    valid = np.maximum(np.cumsum(mask) - 1, 0)
+    hs = (xs[mask] @ w[".embed.weight"].T + w[".embed.bias"])[valid]
+    for i, choice in enumerate(choices[:-1]):
+        place = f".layers[{i}]"
+        centred = hs - np.mean(hs, axis=1, keepdims=True)
+        deviation = np.sqrt(np.mean(centred**2, axis=1, keepdims=True) + 1e-5)
+        seen = centred / deviation * w[f"{place}.norm.weight"] + w[f"{place}.norm.bias"]
+        model = inside(f"{place}.model")
+        ys = oracle.run(choice, model, seen, ts, mask=mask)[1]
+        # The GELU of the tanh formula, which is what jax.nn has by default.
+        inner = np.sqrt(2 / np.pi) * (ys + 0.044715 * ys**3)
+        mixed = (ys * (1 + np.tanh(inner)) / 2) @ w[f"{place}.mix.weight"].T
+        a, b = np.split(mixed + w[f"{place}.mix.bias"], 2, axis=1)
+        hs = hs + a / (1 + np.exp(-b))
+    return oracle.run(choices[-1], inside(".model"), hs, ts, mask=mask)[1]
+
+
+@pytest.mark.parametrize("holes", ((), (0, 3)), ids=("whole", "holes"))
+def test_a_stack_is_its_layers_in_a_row(holes, precision):
+    stack, (xs, ts) = make_stack(), make_sequence(5)
+    mask = np.isin(np.arange(5), holes, invert=True)
+    dirty = jnp.where(mask[:, None], xs, jnp.nan)
+
+    @jit
+    def everything(stack):
+        def loss(stack):
+            outputs = stack(dirty, ts, mask=jnp.asarray(mask))
+            return jnp.mean((outputs + 1) ** 2), outputs
+
+        return eqx.filter_grad(loss, has_aux=True)(stack)
+
+    slopes, outputs = everything(stack)
+    w = named_arrays(stack)
+    given = np.asarray(xs, np.float64), np.asarray(ts, np.float64), mask
+    assert_close(outputs, by_hand(w, *given))
+    want = oracle.gradient(lambda w: np.mean((by_hand(w, *given) + 1) ** 2), w)
+    assert_close(named_arrays(slopes), want, "gradient in ")
+
+
+def streamed(stack, state, xs, ts):
+    def step(state, inputs):
+        state = stack.step(state, *inputs)
+        return state, stack.read(state, state.t)
+
+    return lax.scan(step, state, (xs, ts))
+
+
+def test_a_stack_streams_layer_by_layer(precision):
+    stack, (xs, ts) = make_stack(), make_sequence(7)
+
+    @jit
+    def parts(stack):
+        start = stack.init(xs[0], ts[0])
+        last, outputs = streamed(stack, start, xs[1:], ts[1:])
+        first = stack.read(start, ts[0])[None]
+        middle = stack.final(xs[:3], ts[:3])
+        return {
+            "whole": (stack(xs, ts), stack.final(xs, ts)),
+            "streamed": (jnp.concatenate([first, outputs]), last),
+            "in two": (
+                jnp.concatenate(
+                    [stack(xs[:3], ts[:3]), stack(xs[3:], ts[3:], state=middle)]
+                ),
+                stack.final(xs[3:], ts[3:], state=middle),
+            ),
+        }
+
+    got = parts(stack)
+    whole = got.pop("whole")
+    for name, part in got.items():
+        assert_close(part, whole, name)
+    assert len(whole[1].hidden) == 3
+    assert_same(jnp.asarray(whole[1].x), xs[-1])
+
+
+def test_padding_changes_nothing_in_a_stack(double):
+    stack, (xs, ts) = make_stack(), make_sequence(7)
+    mask = jnp.array([0, 1, 1, 0, 1, 1, 0], bool)
+    dirty = jnp.where(mask[:, None], xs, jnp.nan)
+
+    def both(xs, ts, mask=None):
+        def loss(arguments):
+            stack, xs = arguments
+            state = stack.final(xs, ts, mask=mask)
+            return jnp.sum(stack.read(state, state.t) ** 2), state
+
+        return eqx.filter_grad(loss, has_aux=True)((stack, xs))
+
+    (slope, of_xs), state = jit(both)(dirty, ts, mask)
+    (want_slope, want_of_xs), want = jit(both)(xs[mask], ts[mask])
+    assert_close((slope, of_xs[mask], state), (want_slope, want_of_xs, want))
+    assert not np.any(of_xs[~mask])
+    # A second part that begins with padding still sees the first.
+    middle = jit(stack.final)(dirty[:3], ts[:3], mask=mask[:3])
+    end = jit(stack.final)(dirty[3:], ts[3:], mask=mask[3:], state=middle)
+    assert_close(end, state)
+
+
+def test_a_stack_forecasts_pools_and_hands_keys_on(double):
+    stack, (xs, ts) = make_stack(), make_sequence(6)
+    state, outputs = stack.init(xs[0], ts[0]), []
+    for i in range(1, 6):
+        outputs.append(stack.read(state, ts[i]))
+        state = stack.step(state, xs[i] if i < 3 else outputs[-1], ts[i])
+    ahead = jit(lambda stack: wj.forecast(stack, xs[:3], 3, ts))(stack)
+    assert_close(ahead, jnp.stack(outputs[2:]))
+    pooled = jit(wj.Pooled(stack, 2))(xs, ts)
+    assert_close(pooled, jnp.mean(jit(stack)(xs, ts)[jnp.array([2, 5])], axis=0))
+    inner = stack.layers[0].model.transition
+    noisy = eqx.tree_at(
+        lambda s: s.layers[0].model.transition, stack, wj.ModeDropout(inner, 0.5)
+    )
+    assert_close(jit(noisy)(xs, ts), jit(stack)(xs, ts))
+    key = jr.key(1)
+    state = noisy.init(xs[0], ts[0], key=key)
+    assert np.count_nonzero(state.hidden[0].hidden.keep) < 4
+    _, want = streamed(noisy, state, xs[1:], ts[1:])
+    assert_close(jit(noisy)(xs, ts, key=key)[1:], want)
+
+
+def test_no_layer_sees_the_future(double):
+    stack, (xs, ts) = make_stack(), make_sequence(5)
+    slopes = jit(jax.jacrev(lambda xs: stack(xs, ts)))(xs)
+    influence = np.sum(np.abs(slopes), axis=(1, 3))
+    assert not np.any(np.triu(influence, 1))
+    assert np.all(influence[np.tril_indices(5)])
+
+
+def trained_stack(seed, width=8):
+    """Returns a stack of two WARPs as its parts start, that classifies two frequencies."""
+    keys = iter(jr.split(jr.key(seed), 12))
+
+    def warp(outs):
+        network = eqx.nn.MLP(1, outs, 16, 1, jax.nn.silu, key=next(keys))
+        decoder = wj.NetworkDecoder(network)
+        modes = wj.SpectralTransition(16, width, length=32, key=next(keys))
+        return wj.WARP(
+            decoder=decoder,
+            transition=wj.SubspaceTransition(decoder.state_size, modes, key=next(keys)),
+            initial=wj.LearntInitial(decoder.flatten(network)),
+        )
+
+    layer = wj.StackedLayer(warp(width), width, key=next(keys))
+    return wj.Stacked(eqx.nn.Linear(1, width, key=next(keys)), [layer], warp(2))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_two_layers_train_stably(seed):
+    """They tell two frequencies apart at a rate of 3e-3, and no loss is far above."""
+    key = jr.key(100 + seed)
+    phase_key, noise_key = jr.split(key)
+    phases = jr.uniform(phase_key, (64,), maxval=2 * jnp.pi)
+    labels = jnp.arange(64) % 2
+    angles = (3.0 + 2.0 * labels)[:, None] * jnp.linspace(0, 2 * jnp.pi, 32)[None]
+    xs = jnp.sin(angles + phases[:, None])[..., None]
+    xs = xs + 0.1 * jr.normal(noise_key, xs.shape)
+
+    def loss(model, batch, key):
+        xs, labels = batch
+        logits = jax.vmap(lambda xs: model.last(xs))(xs)
+        return jnp.mean(jax.vmap(wj.cross_entropy)(logits, labels))
+
+    batches = lambda step: (xs, labels)  # noqa: E731
+    _, history = wj.fit(
+        trained_stack(seed),
+        loss,
+        batches,
+        optax.adam(3e-3),
+        steps=300,
+        key=key,
+        report=None,
+    )
+    losses = np.asarray(history.loss)
+    assert np.all(np.isfinite(losses)) and np.max(losses) < 2
+    assert np.mean(losses[-20:]) < 0.2
+
+
+LAYER, STACKED = "StackedLayer(model, width)", "Stacked(embed, layers, model)"
+
+
+@pytest.mark.parametrize(
+    "kind, call, fragment, act",
+    (
+        (TypeError, LAYER, "got str", lambda m: wj.StackedLayer("m", 2, key=jr.key(0))),
+        (ValueError, LAYER, "width=0", lambda m: wj.StackedLayer(m, 0, key=jr.key(0))),
+        (TypeError, STACKED, "got 3", lambda m: wj.Stacked(3, make_stack().layers, m)),
+        (ValueError, STACKED, "got none", lambda m: wj.Stacked(jnp.tanh, [], m)),
+        (TypeError, STACKED, "got WARP", lambda m: wj.Stacked(jnp.tanh, [m], m)),
+        (
+            TypeError,
+            STACKED,
+            "got Pooled",
+            lambda m: wj.Stacked(jnp.tanh, make_stack().layers, wj.Pooled(m, 2)),
+        ),
+        (
+            ValueError,
+            LAYER,
+            "features, 2",
+            lambda m: make_stack().layers[0].add(jnp.ones(2), jnp.ones(3)),
+        ),
+        (
+            ValueError,
+            "stacked(xs, ts, queries, mask)",
+            "2 axes",
+            lambda m: make_stack()(jnp.ones(3)),
+        ),
+    ),
+)
+def test_bad_stacks_are_refused(kind, call, fragment, act):
+    assert_refused(act, kind, call, fragment)

@@ -1,0 +1,198 @@
+"""xs -> features -> ys: models on top of each other."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.nn as jnn
+import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Float
+
+from ._abstract_model import AbstractModel
+from ._check import check_array, check_finite, check_integer, check_mask
+from ._drive import hold
+from ._types import (
+    Key,
+    Mask,
+    Observation,
+    Observations,
+    Output,
+    ScalarLike,
+    State,
+    Times,
+)
+
+
+class StackedLayer(eqx.Module):
+    r"""$h + a \odot \sigma(b)$, where $a, b$ are linear in what a model reads of $h$ up to
+    now: a recurrence, gated mixing of channels (GLU, Dauphin et al. 2017, arXiv
+    1612.08083) and a residual path, as in stacks of state-space models (Smith et al. 2023,
+    arXiv 2208.04933). The model sees normalised features.
+    """
+
+    norm: eqx.nn.LayerNorm
+    model: AbstractModel
+    mix: eqx.nn.Linear
+
+    def __init__(self, model: AbstractModel, width: int, *, key: Key):
+        """**Arguments:**
+
+        - `model`: the recurrence, with `width` inputs and `width` outputs, as a `WARP`.
+        - `width`: how many features there are.
+        - `key`: for the initial weights of the mixing.
+        """
+        call = "StackedLayer(model, width)"
+        self.model = _check_model(call, model)
+        width = check_integer(call, "width", width, 1)
+        self.norm = eqx.nn.LayerNorm(width)
+        self.mix = eqx.nn.Linear(width, 2 * width, key=key)
+
+    def add(self, h: Float[Array, " w"], y: Float[Array, " w"]) -> Float[Array, " w"]:
+        """Returns the features after the layer, of those before it and the read-out."""
+        if getattr(y, "shape", None) != h.shape:
+            raise ValueError(
+                "`StackedLayer(model, width)` needs a model with as many outputs as "
+                f"features, {h.shape[0]}; got {y!r:.80}."
+            )
+        a, b = jnp.split(self.mix(jnn.gelu(y)), 2)
+        return h + a * jnn.sigmoid(b)
+
+
+class Stacked(AbstractModel):
+    """Layers of models, each reading the features that the one below makes of every step,
+    and a model on top that gives the outputs.
+
+    Each layer keeps a state of its own; `init`, `step` and `read` take an observation
+    through all of them, so a stack streams and forecasts as one model does. A `State` has
+    the top's `theta`, and the states of all layers, the top's last, as `hidden`.
+    """
+
+    embed: Callable
+    layers: tuple[StackedLayer, ...]
+    model: AbstractModel
+
+    def __init__(
+        self,
+        embed: Callable,
+        layers: tuple[StackedLayer, ...] | list[StackedLayer],
+        model: AbstractModel,
+    ):
+        """**Arguments:**
+
+        - `embed`: `(input,) -> (width,)`, the features of one observation, as an
+            `equinox.nn.Linear`; trained.
+        - `layers`: the lower layers, the first one first, at least one.
+        - `model`: the top, which reads the features and gives the outputs, as a `WARP`.
+        """
+        call = "Stacked(embed, layers, model)"
+        if not callable(embed):
+            raise TypeError(
+                f"`{call}` needs a function for `embed`; got {embed!r:.80}."
+            )
+        if not layers:
+            raise ValueError(f"`{call}` needs at least one layer; got none.")
+        for layer in layers:
+            if not isinstance(layer, StackedLayer):
+                raise TypeError(
+                    f"`{call}` needs `StackedLayer`s; got {type(layer).__name__}."
+                )
+        self.embed, self.layers = embed, tuple(layers)
+        self.model = _check_model(call, model)
+
+    def __call__(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> Output:
+        """Reads the output after every step. Arguments and errors are those of a call of
+        a `WARP`; the lower layers are read at the times of the observations.
+        """
+        call = "stacked(xs, ts, queries, mask)"
+        keys = self._keys(key)
+        features, _ = self._features(call, xs, ts, mask, state, keys)
+        top = None if state is None else state.hidden[-1]
+        return self.model(features, ts, queries, mask, state=top, key=keys[-1])
+
+    def final(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        *,
+        mask: Mask | None = None,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> State:
+        """Returns the states after the last valid step. Arguments are those of a call."""
+        keys = self._keys(key)
+        call = "stacked.final(xs, ts, mask)"
+        features, states = self._features(call, xs, ts, mask, state, keys)
+        before = None if state is None else state.hidden[-1]
+        top = self.model.final(features, ts, mask=mask, state=before, key=keys[-1])
+        x = hold(xs, mask, None if state is None else state.x)[-1]
+        return _state([*states, top], x)
+
+    def init(
+        self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
+    ) -> State:
+        """Returns the states at a first observation. Arguments as for a `WARP`."""
+        h, states, keys = self.embed(x), [], self._keys(key)
+        for layer, own in zip(self.layers, keys):
+            state = layer.model.init(layer.norm(h), t, key=own)
+            h = layer.add(h, layer.model.read(state, state.t))
+            states.append(state)
+        states.append(self.model.init(h, t, key=keys[-1]))
+        return _state(states, x)
+
+    def step(self, state: State, x: Observation, t: ScalarLike) -> State:
+        """Takes the next observation through all layers. Arguments as for a `WARP`."""
+        h, states = self.embed(x), []
+        for layer, own in zip(self.layers, state.hidden):
+            after = layer.model.step(own, layer.norm(h), t)
+            h = layer.add(h, layer.model.read(after, after.t))
+            states.append(after)
+        states.append(self.model.step(state.hidden[-1], h, t))
+        return _state(states, x)
+
+    def read(self, state: State, time: ScalarLike) -> Output:
+        """Reads the output of the top layer at any time."""
+        return self.model.read(state.hidden[-1], time)
+
+    def _keys(self, key: Key | None) -> list[Key | None]:
+        count = len(self.layers) + 1
+        return [None] * count if key is None else list(jr.split(key, count))
+
+    def _features(self, call: str, xs, ts, mask, state, keys):
+        """Returns the features that the top sees, and the last states below it."""
+        xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+        if mask is not None:
+            mask = check_mask(call, mask, len(xs))
+        xs = check_finite(call, "xs", xs, mask)
+        # Padding may hold NaN, which not even a gradient of zero may pass.
+        xs = hold(xs, mask, None if state is None else state.x)
+        hs, states = jax.vmap(self.embed)(xs), []
+        for i, (layer, own) in enumerate(zip(self.layers, keys)):
+            before = None if state is None else state.hidden[i]
+            seen = jax.vmap(layer.norm)(hs)
+            given = {"mask": mask, "state": before, "key": own}
+            hs = jax.vmap(layer.add)(hs, layer.model(seen, ts, **given))
+            states.append(layer.model.final(seen, ts, **given))
+        return hs, states
+
+
+def _state(states: list[State], x: Observation) -> State:
+    top = states[-1]
+    return State(top.theta, x, top.t, hidden=tuple(states))
+
+
+def _check_model(call: str, model) -> AbstractModel:
+    if not isinstance(model, AbstractModel):
+        raise TypeError(
+            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
+        )
+    return model
