@@ -145,7 +145,7 @@ FORMATS = {
     "csv": (
         a_table,
         ".csv",
-        (CSV, gzip.compress(CSV)),
+        (FULL, gzip.compress(FULL)),
         b',;\t\n\r"? .-+e_0123abdnif\x00',
     ),
     "filled csv": (a_filled_table, ".csv", (CSV,), b',\n\r"?nan \x00e19._'),

@@ -15,6 +15,7 @@ from experiments._data import (
     Images,
     load_celeba,
     load_fashion_mnist,
+    load_images,
     load_mnist,
     mnist,
     Pictures,
@@ -311,6 +312,15 @@ def test_batches_are_those_of_the_whole_data_set():
         np.testing.assert_array_equal(lean(step).labels, whole(step).labels)
     with pytest.raises(ValueError, match="at most the 25 examples"):
         images.batches(26, key=jr.key(1))
+
+
+def test_sets_are_found_by_their_names(tmp_path):
+    write(tmp_path / "mnist")
+    write(tmp_path / "fashion-mnist")
+    for name in ("mnist", "fashion-mnist"):
+        assert load_images(name, tmp_path).name == name
+    with pytest.raises(ValueError, match=r"`--dataset x` needs one of mnist, fashion-"):
+        load_images("x", tmp_path)
 
 
 def photos(folder, count=20, size=(178, 218), mode="RGB"):

@@ -136,14 +136,14 @@ def test_gathered_batches_are_those_of_the_whole(series):
 
 @real("ETTh1.csv")
 @pytest.mark.parametrize(
-    "name, counts, first",
+    "name, counts, first, mse, mae",
     (
-        ("ETTh1", (8449, 2785, 2785), 5.827000141143799),
-        ("ETTh2", (8449, 2785, 2785), 41.13000106811523),
-        ("ETTm1", (34369, 11425, 11425), 5.827000141143799),
+        ("ETTh1", (8449, 2785, 2785), 5.827000141143799, 1.295, 0.713),
+        ("ETTh2", (8449, 2785, 2785), 41.13000106811523, 0.432, 0.422),
+        ("ETTm1", (34369, 11425, 11425), 5.827000141143799, 1.214, 0.665),
     ),
 )
-def test_ett_is_cut_as_in_the_literature(name, counts, first):
+def test_ett_is_cut_and_scaled_as_in_the_literature(name, counts, first, mse, mae):
     series = load_ett(name, DATA)
     data = series.windows(96, 96)
     assert tuple(len(part.xs) for part in data.parts) == counts
@@ -153,6 +153,10 @@ def test_ett_is_cut_as_in_the_literature(name, counts, first):
     # The first forecast of the test is of its first row.
     np.testing.assert_array_equal(data.test.xs[0, 96], series.test[0])
     np.testing.assert_array_equal(data.test.xs[-1, -1], series.rows[-1])
+    # Errors of repeating the last value, as published (Zeng et al. 2023, arXiv 2205.13504).
+    errors = data.test.xs[:, 96:] - data.test.xs[:, 95:96]
+    np.testing.assert_allclose(np.mean(errors**2, dtype=np.float64), mse, rtol=2e-3)
+    np.testing.assert_allclose(np.mean(abs(errors), dtype=np.float64), mae, rtol=2e-3)
 
 
 @real("metr_la_week.npz")
