@@ -12,6 +12,11 @@ import warp_jax as wj
 from ._models import sized
 from .baselines import (
     AbstractCell,
+    AbstractField,
+    BracketField,
+    Controlled,
+    FACTS,
+    Field,
     Gated,
     GRU,
     implicit_explicit,
@@ -25,6 +30,7 @@ from .baselines import (
     S4D,
     S5,
     S6,
+    SignatureField,
     Stack,
     Transformer,
 )
@@ -56,6 +62,27 @@ def _griffin(size: int, key: Any) -> AbstractCell:
     return Gated(size, cell, before=lambda u: u, gate=jax.nn.gelu, key=key)
 
 
+def _facts(size: int, key: Any) -> AbstractCell:
+    factors = 4
+    return Gated(size, FACTS(factors * -(-size // factors), factors, key=key), key=key)
+
+
+def _controlled(field: Callable[..., AbstractField], windows: int | None) -> Maker:
+    """Returns a maker of differential equations driven by the observations themselves: no
+    block is around them.
+
+    - `windows`: how many a sequence has, about, but of two steps at least; `None` has a
+        window for each step.
+    """
+
+    def maker(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
+        window = 1 if windows is None else max(2, length // windows)
+        made = field(inputs + 1, size, size, key=key)
+        return Controlled(inputs, made, length=length, window=window, key=key)
+
+    return maker
+
+
 def _transformer(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
     return Transformer(inputs, 2 * _half(size), heads=2, window=length, key=key)
 
@@ -74,6 +101,10 @@ CELLS: dict[str, Maker] = {
         lambda size, key: LinOSS(size, _half(size), scheme=implicit_explicit, key=key)
     ),
     "RG-LRU": stacked(_griffin),
+    "FACTS": stacked(_facts),
+    "neural CDE": _controlled(Field, None),
+    "NRDE": _controlled(SignatureField, 16),
+    "Log-NCDE": _controlled(BracketField, 16),
 }
 
 

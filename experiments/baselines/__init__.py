@@ -1,5 +1,14 @@
 """Rivals of WARP, behind the same interface."""
 
+from .controlled import (
+    AbstractField as AbstractField,
+    BracketField as BracketField,
+    Controlled as Controlled,
+    Field as Field,
+    SignatureField as SignatureField,
+)
+from .dlinear import DLinear as DLinear
+from .facts import FACTS as FACTS
 from .gated import Gated as Gated
 from .gru import GRU as GRU
 from .linoss import (
@@ -21,6 +30,7 @@ from .recurrent import (
     recurrent as recurrent,
 )
 from .rglru import RGLRU as RGLRU
+from .ridge import fit_ridge as fit_ridge, WindowRidge as WindowRidge
 from .s4d import S4D as S4D
 from .s5 import S5 as S5
 from .s6 import S6 as S6
