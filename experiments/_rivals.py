@@ -53,18 +53,26 @@ def _half(size: int) -> int:
     return -(-size // 2)
 
 
+def _identity(u: jax.Array) -> jax.Array:
+    return u
+
+
 def _mamba(size: int, key: Any) -> AbstractCell:
-    return Gated(size, S6(2 * size, key=key), key=key)
+    inner, outer = jax.random.split(key)
+    return Gated(size, S6(2 * size, key=inner), key=outer)
 
 
 def _griffin(size: int, key: Any) -> AbstractCell:
-    cell = RGLRU(size, key=key)
-    return Gated(size, cell, before=lambda u: u, gate=jax.nn.gelu, key=key)
+    inner, outer = jax.random.split(key)
+    cell = RGLRU(size, key=inner)
+    return Gated(size, cell, before=_identity, gate=jax.nn.gelu, key=outer)
 
 
 def _facts(size: int, key: Any) -> AbstractCell:
+    inner, outer = jax.random.split(key)
     factors = 4
-    return Gated(size, FACTS(factors * -(-size // factors), factors, key=key), key=key)
+    cell = FACTS(factors * -(-size // factors), factors, key=inner)
+    return Gated(size, cell, before=_identity, key=outer)
 
 
 def _controlled(field: Callable[..., AbstractField], windows: int | None) -> Maker:
@@ -77,8 +85,9 @@ def _controlled(field: Callable[..., AbstractField], windows: int | None) -> Mak
 
     def maker(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
         window = 1 if windows is None else max(2, length // windows)
-        made = field(inputs + 1, size, size, key=key)
-        return Controlled(inputs, made, length=length, window=window, key=key)
+        field_key, first_key = jax.random.split(key)
+        made = field(inputs + 1, size, size, key=field_key)
+        return Controlled(inputs, made, length=length, window=window, key=first_key)
 
     return maker
 
