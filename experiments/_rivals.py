@@ -12,6 +12,11 @@ import warp_jax as wj
 from ._models import sized
 from .baselines import (
     AbstractCell,
+    AbstractField,
+    BracketField,
+    Controlled,
+    FACTS,
+    Field,
     Gated,
     GRU,
     implicit_explicit,
@@ -25,6 +30,7 @@ from .baselines import (
     S4D,
     S5,
     S6,
+    SignatureField,
     Stack,
     Transformer,
 )
@@ -47,13 +53,43 @@ def _half(size: int) -> int:
     return -(-size // 2)
 
 
+def _identity(u: jax.Array) -> jax.Array:
+    return u
+
+
 def _mamba(size: int, key: Any) -> AbstractCell:
-    return Gated(size, S6(2 * size, key=key), key=key)
+    inner, outer = jax.random.split(key)
+    return Gated(size, S6(2 * size, key=inner), key=outer)
 
 
 def _griffin(size: int, key: Any) -> AbstractCell:
-    cell = RGLRU(size, key=key)
-    return Gated(size, cell, before=lambda u: u, gate=jax.nn.gelu, key=key)
+    inner, outer = jax.random.split(key)
+    cell = RGLRU(size, key=inner)
+    return Gated(size, cell, before=_identity, gate=jax.nn.gelu, key=outer)
+
+
+def _facts(size: int, key: Any) -> AbstractCell:
+    inner, outer = jax.random.split(key)
+    factors = 4
+    cell = FACTS(factors * -(-size // factors), factors, key=inner)
+    return Gated(size, cell, before=_identity, key=outer)
+
+
+def _controlled(field: Callable[..., AbstractField], windows: int | None) -> Maker:
+    """Returns a maker of differential equations driven by the observations themselves: no
+    block is around them.
+
+    - `windows`: how many a sequence has, about, but of two steps at least; `None` has a
+        window for each step.
+    """
+
+    def maker(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
+        window = 1 if windows is None else max(2, length // windows)
+        field_key, first_key = jax.random.split(key)
+        made = field(inputs + 1, size, size, key=field_key)
+        return Controlled(inputs, made, length=length, window=window, key=first_key)
+
+    return maker
 
 
 def _transformer(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
@@ -74,6 +110,10 @@ CELLS: dict[str, Maker] = {
         lambda size, key: LinOSS(size, _half(size), scheme=implicit_explicit, key=key)
     ),
     "RG-LRU": stacked(_griffin),
+    "FACTS": stacked(_facts),
+    "neural CDE": _controlled(Field, None),
+    "NRDE": _controlled(SignatureField, 16),
+    "Log-NCDE": _controlled(BracketField, 16),
 }
 
 

@@ -16,7 +16,7 @@ from ._data import data_folder, Dataset, load_digits, load_uea
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run, Trial
 from ._tasks import PooledClassification
-from .baselines import random_convolutions, Recurrent
+from .baselines import random_convolutions
 
 
 STATE = 400
@@ -93,13 +93,6 @@ def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, wj.WARP]:
     }
 
 
-def _rival(name: str, data: Dataset, parameters: int, key: jax.Array) -> Recurrent:
-    _, length, channels = data.train.xs.shape
-    return rival(
-        name, channels, data.classes, length=length, parameters=parameters, key=key
-    )
-
-
 def run(config: Options) -> dict:
     """Classify the series of one data set, with a dense, a low-rank and a subspace A, and
     with rivals of as many parameters as the low-rank one: LRU by default, all of them with
@@ -115,12 +108,20 @@ def run(config: Options) -> dict:
     task = PooledClassification(by_accuracy=True)
     batch = min(BATCH, len(data.train.xs))
     warps = models(data, config.preset, run.key("models"))
+    _, length, channels = data.train.xs.shape
     budget = count(warps["low rank"])
     every = config.models or config.preset == "paper"
     for name in (*warps, *(CELLS if every else QUICK)):
         if not run.wants(name):
             continue
-        model = warps.get(name) or _rival(name, data, budget, run.key("models", name))
+        model = warps.get(name) or rival(
+            name,
+            channels,
+            data.classes,
+            length=length,
+            parameters=budget,
+            key=run.key("models", name),
+        )
         trial = Trial(
             name=name,
             model=model,

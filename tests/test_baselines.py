@@ -9,6 +9,10 @@ import pytest
 
 import warp_jax as wj
 from experiments.baselines import (
+    BracketField,
+    Controlled,
+    FACTS,
+    Field,
     Gated,
     GRU,
     implicit_explicit,
@@ -21,6 +25,7 @@ from experiments.baselines import (
     S4D,
     S5,
     S6,
+    SignatureField,
     Stack,
     Transformer,
 )
@@ -38,6 +43,14 @@ CELLS = {
     "S5": lambda key: S5(2, 3, key=key),
     "S6": lambda key: S6(2, 3, key=key),
     "RG-LRU": lambda key: RGLRU(2, key=key),
+    "FACTS": lambda key: Gated(2, FACTS(6, 2, key=key), key=key),
+    "neural CDE": lambda key: Controlled(2, Field(3, 4, 5, key=key), length=5, key=key),
+    "NRDE": lambda key: Controlled(
+        2, SignatureField(3, 4, 5, key=key), length=5, window=3, key=key
+    ),
+    "Log-NCDE": lambda key: Controlled(
+        2, BracketField(3, 4, 5, key=key), length=5, window=3, key=key
+    ),
     "Gated": lambda key: Gated(2, S6(3, 2, key=key), key=key),
     "Stack": lambda key: Stack(
         2, 4, lambda size, key: Gated(size, LRU(size, 2, key=key), key=key), key=key
@@ -55,7 +68,15 @@ def make(name):
 
 
 # These compile for long.
-SLOW = ("short Transformer", "Transformer", "neural ODE", "Stack")
+SLOW = (
+    "short Transformer",
+    "Transformer",
+    "neural ODE",
+    "Stack",
+    "FACTS",
+    "NRDE",
+    "Log-NCDE",
+)
 MODELS = pytest.mark.parametrize(
     "name",
     [

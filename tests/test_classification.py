@@ -52,7 +52,7 @@ def test_a_set_of_one_s_own_runs_with_padding(tmp_path, broadcasting):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["dataset"] == "Toy"
     models = [row["model"] for row in summary["results"]]
-    assert models == ["dense", "low rank", "subspace"]
+    assert models == ["dense", "low rank", "subspace", "LRU", "random convolutions"]
     # Interrupted before the last model was done, it finds its data again.
     (folder / "summary.json").unlink()
     (folder / "models" / "subspace.json").unlink()

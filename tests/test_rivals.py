@@ -13,6 +13,7 @@ from experiments.__main__ import main
 from experiments._rivals import CELLS, rival, state_size
 from experiments._run import count
 from experiments.baselines import (
+    FACTS,
     Gated,
     GRU,
     implicit,
@@ -210,6 +211,32 @@ def test_mamba_convolves_selects_and_gates(precision):
     us = convolved * sigmoid(convolved)
     wanted = selected(w, us, "cell.") * gates * sigmoid(gates)
     assert_close(rolled(cell, xs), wanted)
+
+
+def test_facts_routes_factors_to_its_memory(precision):
+    cell, w, xs = problem(FACTS(6, 2, key=jr.key(0)), 6)
+
+    def norm(rows, name):
+        centred = rows - rows.mean(1, keepdims=True)
+        scaled = centred / np.sqrt(rows.var(1, keepdims=True) + 1e-5)
+        return w[f"{name}.weight"] * scaled + w[f"{name}.bias"]
+
+    queries = norm(w["memory"], "memory_norm") @ w["query.weight"].T
+    state, wanted = w["memory"], []
+    for x in np.asarray(xs, np.float64):
+        rows = norm(x.reshape(2, 3), "input_norm") @ w["project.weight"].T
+        scores = np.exp(queries @ rows[:, :3].T / 3**0.5)
+        routes = scores / scores.sum(1, keepdims=True)
+        value, step, into = np.split(routes @ rows[:, 3:], 3, axis=1)
+        step = softplus(step) + 1e-4
+        state = np.exp(-np.exp(w["log_decay"]) * step) * state + step * into * value
+        wanted.append(state.ravel())
+    assert_close(rolled(cell, xs), np.stack(wanted))
+
+
+def test_facts_needs_factors_that_fit():
+    with pytest.raises(ValueError, match="got input_size=6 and factors=4"):
+        FACTS(6, 4, key=jr.key(0))
 
 
 def test_the_block_is_its_formula(precision):

@@ -1,6 +1,14 @@
 """Rivals of WARP, behind the same interface."""
 
+from .controlled import (
+    AbstractField as AbstractField,
+    BracketField as BracketField,
+    Controlled as Controlled,
+    Field as Field,
+    SignatureField as SignatureField,
+)
 from .dlinear import DLinear as DLinear
+from .facts import FACTS as FACTS
 from .gated import Gated as Gated
 from .gru import GRU as GRU
 from .linoss import (

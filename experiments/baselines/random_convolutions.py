@@ -4,7 +4,7 @@
 
 import itertools
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -79,6 +79,7 @@ class RandomConvolutions(NamedTuple):
         """Returns the shares of the valid steps, the features of every sequence."""
         size = max(1, HELD // (xs.shape[1] * len(KERNELS)))
         valid = np.ones(xs.shape[:2], bool) if mask is None else mask
+        xs = np.where(valid[..., None], xs, 0)
         return np.concatenate(
             [
                 self._shares(xs[i : i + size], valid[i : i + size])
@@ -125,7 +126,7 @@ def classify(data: Dataset, seed: int = 0) -> tuple[dict[str, float], int]:
     ten between 1e-3 and 1e3.
     """
     convolutions = RandomConvolutions.fit(data.train, seed=seed)
-    ridge = RidgeClassifierCV(alphas=PENALTIES)
+    ridge: Any = RidgeClassifierCV(alphas=PENALTIES)
     model = make_pipeline(StandardScaler(with_mean=False), ridge)
     model.fit(convolutions(data.train.xs, data.train.mask), data.train.labels)
 
@@ -134,4 +135,4 @@ def classify(data: Dataset, seed: int = 0) -> tuple[dict[str, float], int]:
         return float(np.mean(model.predict(features) == split.labels))
 
     metrics = {"test_accuracy": accuracy(data.test)}
-    return metrics, np.size(ridge.coef_)
+    return metrics, ridge.coef_.size
