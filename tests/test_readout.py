@@ -18,7 +18,6 @@ from .test_pooled import by_hand as pooled_by_hand, chosen, Leaky
 
 
 jit = eqx.filter_jit
-KEEP = jnp.array(0.7, float)
 
 
 def softmax_mean(outputs):
@@ -58,7 +57,7 @@ def test_weighing_has_the_gradient_of_its_formula(double):
         weights = np.exp(read[:, -1])
         return np.sum(((weights / np.sum(weights)) @ read[:, :-1]) ** 2)
 
-    value, slope = jax.value_and_grad(weighed)(KEEP)
+    value, slope = jax.value_and_grad(weighed)(jnp.array(0.7))
     assert_close(value, formula(0.7 + 0j).real)
     assert_close(slope, formula(0.7 + 1e-100j).imag / 1e-100)
 
@@ -69,20 +68,24 @@ def test_equal_scores_give_the_mean(double):
             return jnp.append(super().read(state, time), 2.0)
 
     xs, ts = make_sequence(7)
-    got = wj.AttentionPooled(Even(KEEP), 3)(xs, ts)
-    assert_close(got, pooled_by_hand(Leaky(KEEP), xs, ts, list(range(7)), 3))
+    got = wj.AttentionPooled(Even(jnp.array(0.7)), 3)(xs, ts)
+    assert_close(got, pooled_by_hand(Leaky(jnp.array(0.7)), xs, ts, list(range(7)), 3))
 
 
 def test_weighing_needs_a_score_and_arrays():
-    call, (xs, ts) = "AttentionPooled(model, reads)", make_sequence(4)
+    call, xs = "AttentionPooled(model, reads)", make_sequence(4)[0]
 
     class Single(Leaky):
         def read(self, state, time):
             return super().read(state, time)[:1]
 
-    gaussian = make_model(Choices(decoder="gaussian"))
+    gaussian, single = make_model(Choices(decoder="gaussian")), Single(jnp.array(0.7))
     refused = (
-        (ValueError, "got 1 in all", lambda m: wj.AttentionPooled(Single(KEEP), 2)(xs)),
+        (
+            ValueError,
+            "got 1 in all",
+            lambda m: wj.AttentionPooled(single, 2)(xs),
+        ),
         (TypeError, "got a Gaussian", lambda m: wj.AttentionPooled(gaussian, 2)(xs)),
         (TypeError, "needs a model", lambda m: wj.AttentionPooled(jnp.tanh, 2)),
         (ValueError, "reads=0", lambda m: wj.AttentionPooled(m, 0)),
@@ -135,7 +138,7 @@ def test_both_directions_are_streams_of_the_valid_steps(query, holes, double):
 
 
 def test_directions_may_be_pooled_and_have_keys_of_their_own(double):
-    model, (xs, ts) = Leaky(KEEP), make_sequence(7)
+    model, (xs, ts) = Leaky(jnp.array(0.7)), make_sequence(7)
     key = jr.key(3)
     got = wj.Bidirectional(model, model)(xs, ts, key=key)
     assert_close(got, both_ways(model, model, xs, ts, keys=jr.split(key)))
