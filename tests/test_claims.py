@@ -116,6 +116,8 @@ def test_cells_have_roots_factors_ratios_and_asides(entries):
         (", scale = 100.0", "30 ± 7"),
         (', aside = "other"', ".30 ± .07 (4.0)"),
         (', over = {model = "B"}', ".60"),
+        # A row goes before a column.
+        (', model = "B"', ".30 ± .07"),
     ):
         line = made(table(rows, column), entries)[2]
         assert line == f"| A | {cell} | by hand |"

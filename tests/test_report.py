@@ -105,7 +105,7 @@ def test_damaged_curves_and_weights_are_refused(tmp_path):
 def test_seeds_are_joined_and_budgets_are_not(tmp_path):
     figures = [0.3, 0.1, 0.8]
     for seed, figure in enumerate(figures):
-        metrics = {"forecast_mse": figure} | ({"extra": 1.0} if seed else {})
+        metrics = {"forecast_mse": figure} | ({} if seed else {"extra": 1.0})
         rows = [
             runs.row("small (10): GRU", metrics, learning_rate=0.01 * (seed + 1)),
             runs.row("GRU", metrics, probe="5 steps given"),
@@ -200,6 +200,9 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(reported):
     assert "<strong>.900" not in text
     # What is not finite leaves a gap of the curve, and a wide range a logarithm.
     assert len(re.findall(r'points="[^ ]+ [^ ]+"', text)) == 2
+    (validation, *_) = re.findall(r"validation</text>(.*?)</svg>", text)
+    ticks = [float(x) for x in re.findall(r'end">(.*?)</text>', validation)]
+    assert len(ticks) > 2 and np.allclose(np.diff(np.log10(ticks)), 1)
 
 
 def test_the_weights_of_the_page_are_those_of_the_file(reported):
