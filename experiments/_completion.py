@@ -17,9 +17,9 @@ from ._tasks import unrolled
 
 
 class Levels(NamedTuple):
-    """The values that a pixel can have: `count` of them, evenly from `low` to `high`."""
+    """The values that a pixel can have: so many `bins`, evenly from `low` to `high`."""
 
-    count: int
+    bins: int
     low: float
     high: float
 

@@ -12,7 +12,7 @@ import warp_jax as wj
 
 from ._rivals import rival
 from ._run import count
-from .baselines import DLinear
+from .baselines import DLinear, HeadDecoder
 
 
 WIDTH, MODES, CYCLES = 16, 32, 10.0
@@ -55,6 +55,7 @@ def candidates(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, A
         coordinates=_coordinates(steps),
         key=key,
     )
+    assert isinstance(model.decoder, HeadDecoder)
     head = model.decoder.network
     return {name: eqx.tree_at(lambda m: m.decoder.network, model, _quiet(head))}
 

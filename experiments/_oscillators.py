@@ -114,7 +114,7 @@ def noise_bound(
 
 def most_likely(
     data: Dataset,
-    model: wj.WARP,
+    model: Model,
     seen: Float[np.ndarray, "n t 2"],
     context: int,
 ) -> Float[np.ndarray, "n s 2"]:

@@ -62,7 +62,7 @@ class DirectForecast(eqx.Module):
         """Returns of all steps those that a model is given."""
         return steps[: self.context]
 
-    def loss(self, model: Any, batch: Split, key: Any) -> Float[Array, ""]:
+    def loss(self, model: Any, batch: Any, key: Any) -> Float[Array, ""]:
         predicted = each(self.predict, model, key, batch.xs)
         return wj.mse(predicted, batch.xs[:, self.context :])
 

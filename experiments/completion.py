@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import equinox as eqx
 import jax
 import jax.nn as jnn
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -132,10 +133,13 @@ def references(train: Split, chosen: Split, test: Split, given: int) -> dict:
     shape = test.xs[:, given:].shape
     return {
         name: wj.Gaussian(
-            np.broadcast_to(after, shape).astype(np.float32),
-            np.broadcast_to(
-                np.sqrt(((truth - before) ** 2).mean(0)) + 1e-2, shape
-            ).astype(np.float32),
+            jnp.broadcast_to(jnp.asarray(after, jnp.float32), shape),
+            jnp.broadcast_to(
+                jnp.asarray(
+                    np.sqrt(((truth - before) ** 2).mean(0)) + 1e-2, jnp.float32
+                ),
+                shape,
+            ),
         )
         for name, (before, after) in found.items()
     }

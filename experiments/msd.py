@@ -123,11 +123,10 @@ def _with_noise(run: Run, data: Dataset, task: Jumps, by_law: dict[str, Model]) 
     known = [name for name in (LEARNT, IDENTIFIED) if name in by_law]
     seen = noisy(data, data.test)
     for name in known:
+        model = by_law[name]
         by = {
-            name: task.predictions(by_law[name], seen),
-            f"{name}, then refined": most_likely(
-                data, by_law[name], seen, task.context
-            ),
+            name: task.predictions(model, seen),
+            f"{name}, then refined": most_likely(data, model, seen, task.context),
         }
         for how, predicted in by.items():
             metrics = task.metrics(task.squared(predicted, data.test))

@@ -52,16 +52,15 @@ def test_metrics_are_those_of_discrete_values():
     truth = random.choice(np.linspace(-1, 1, 5), (7, 4, 1)).astype(np.float32)
     mean = random.normal(size=truth.shape).astype(np.float32)
     std = random.uniform(0.2, 1, truth.shape).astype(np.float32)
-    found = completion_metrics(wj.Gaussian(mean, std), truth, levels)
+    gaussian = wj.Gaussian(jnp.asarray(mean), jnp.asarray(std))
+    found = completion_metrics(gaussian, truth, levels)
     edges = np.linspace(-1.25, 1.25, 6)
     edges[0], edges[-1] = -np.inf, np.inf
     place = np.round((truth + 1) * 2).astype(int)
     mass = norm.cdf(edges[place + 1], mean, std) - norm.cdf(edges[place], mean, std)
     wanted = {
         "forecast_mse": np.mean((mean - truth) ** 2) / 4,
-        "forecast_nll": float(
-            wj.gaussian_nll(wj.Gaussian(jnp.array(mean), std), truth)
-        ),
+        "forecast_nll": float(wj.gaussian_nll(gaussian, jnp.asarray(truth))),
         "bits_per_dim": np.mean(-np.log2(mass)),
         "coverage_95": np.mean(np.abs(mean - truth) <= 1.96 * std),
     }

@@ -67,6 +67,7 @@ def test_errors_of_a_correction_are_those_of_the_sum():
         data.train.xs[:, CONTEXT:],
         (data.validation.xs[:, :CONTEXT], data.validation.xs[:, CONTEXT:]),
     )
+    assert data.scale is not None
     task = LinearForecast(CONTEXT, tuple(data.scale.tolist()))
     constant = lambda window: jnp.full((HORIZON, 1), 0.25)  # noqa: E731
     metrics = task.test(less(data.test, CONTEXT, ridge))(constant)

@@ -131,9 +131,8 @@ def test_both_directions_are_streams_of_the_valid_steps(query, holes, double):
 
     given = (query, mask) if holes else (query,)
     got = both((forward, backward), lambda *m: wj.Bidirectional(*m)(*dirty, *given))
-    want = both(
-        (forward, backward), lambda *m: both_ways(*m, xs[valid], ts[valid], query)
-    )
+    seen = xs[valid], ts[valid]
+    want = both((forward, backward), lambda one, two: both_ways(one, two, *seen, query))
     assert_close(got, want)
 
 
