@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import pathlib
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -23,23 +22,12 @@ from ._completion import (
     Levels,
 )
 from ._config import Flag, Rated, resolve
-from ._data import (
-    data_folder,
-    load_celeba,
-    load_fashion_mnist,
-    load_mnist,
-    Split,
-)
+from ._data import data_folder, load_images, Split
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run, Trial
 from .baselines import fit_ridge, Model
 
 
-DATASETS: dict[str, Callable[[pathlib.Path], Any]] = {
-    "MNIST": load_mnist,
-    "Fashion-MNIST": load_fashion_mnist,
-    "CelebA": load_celeba,
-}
 BYTES = Levels(256, -1.0, 1.0)
 # How a picture is completed, and updates for each way by preset: a step fed back at a time
 # takes many times longer than all pixels read off one state.
@@ -60,8 +48,8 @@ QUICK = "GRU", "S4D"
 class Options(Rated):
     """What `completion` can be asked for."""
 
-    dataset: Literal["MNIST", "Fashion-MNIST", "CelebA"] = "MNIST"
-    """Pictures of 28 x 28 grey pixels, or of 32 x 32 in colour."""
+    dataset: str = "mnist"
+    """mnist or fashion-mnist, of 28 x 28 grey pixels; celeba, of 32 x 32 in colour."""
     given: int = 300
     """The first pixels, row by row, that are given: the paper has 100, 300 and 600."""
     reading: Literal["direct", "autoregressive"] = "direct"
@@ -148,7 +136,7 @@ def references(train: Split, chosen: Split, test: Split, given: int) -> dict:
 def run(config: Options) -> dict:
     """Complete pictures of which the first pixels are given, row by row."""
     config, _ = resolve("completion", config)
-    images = DATASETS[config.dataset](data_folder(config.data))
+    images = load_images(config.dataset, data_folder(config.data))
     shape = images.train.pixels.shape[1:]
     if not 0 < config.given < shape[0] * shape[1]:
         raise ValueError(
