@@ -134,8 +134,9 @@ def most_likely(
 
 
 def _most_likely(deviation, ts, xs, found):
-    # Rates of motions, whose logarithms any noise leaves finite.
-    rates = jnp.log(jnp.maximum(found, jnp.array([1.0, 1e-2])))
+    # Far beyond all ranges, so that a fit begins at a motion whatever was found.
+    low, high = jnp.array([1.0, 1e-2]), jnp.array([1e4, 1e3])
+    rates = jnp.log(jnp.clip(jnp.nan_to_num(found), low, high))
 
     def unknowns(place):
         return jnp.concatenate([jnp.exp(place[:2]), place[2:]])
@@ -145,10 +146,10 @@ def _most_likely(deviation, ts, xs, found):
 
     solver = optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
     start = jnp.concatenate([rates, xs[0]])
-    # A fit that has not settled after so many steps is scored as it is.
-    place = optx.least_squares(
-        residuals, solver, start, max_steps=128, throw=False
-    ).value
+    # A fit that has not settled after so many steps is scored as it is, and one that left
+    # the finite numbers as it began.
+    fit = optx.least_squares(residuals, solver, start, max_steps=128, throw=False)
+    place = jnp.where(jnp.all(jnp.isfinite(fit.value)), fit.value, start)
     return _motion(ts, unknowns(place))[1:]
 
 
