@@ -134,18 +134,18 @@ def most_likely(
 
 
 def _most_likely(deviation, ts, xs, found):
-    # Far beyond all ranges, so that a fit begins at a motion whatever was found.
-    low, high = jnp.array([1.0, 1e-2]), jnp.array([1e4, 1e3])
-    rates = jnp.log(jnp.clip(jnp.nan_to_num(found), low, high))
+    # Far beyond all ranges, and where a motion is finite: a fit stays within.
+    low, high = jnp.log(jnp.array([1.0, 1e-2])), jnp.log(jnp.array([1e4, 1e3]))
+    rates = jnp.log(jnp.maximum(jnp.nan_to_num(found), 1e-30))
 
     def unknowns(place):
-        return jnp.concatenate([jnp.exp(place[:2]), place[2:]])
+        return jnp.concatenate([jnp.exp(jnp.clip(place[:2], low, high)), place[2:]])
 
     def residuals(place, _):
         return (_motion(ts[: len(xs)], unknowns(place)) - xs) / deviation
 
     solver = optx.LevenbergMarquardt(rtol=1e-8, atol=1e-8)
-    start = jnp.concatenate([rates, xs[0]])
+    start = jnp.concatenate([jnp.clip(rates, low, high), xs[0]])
     # A fit that has not settled after so many steps is scored as it is, and one that left
     # the finite numbers as it began.
     fit = optx.least_squares(residuals, solver, start, max_steps=128, throw=False)
