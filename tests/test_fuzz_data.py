@@ -145,7 +145,7 @@ FORMATS = {
     "csv": (
         a_table,
         ".csv",
-        (FULL, gzip.compress(FULL)),
+        (FULL, gzip.compress(FULL, mtime=0)),
         b',;\t\n\r"? .-+e_0123abdnif\x00',
     ),
     "filled csv": (a_filled_table, ".csv", (CSV,), b',\n\r"?nan \x00e19._'),
@@ -173,7 +173,7 @@ FORMATS = {
     "idx": (
         an_array_of_bytes,
         "",
-        (IDX, gzip.compress(IDX)),
+        (IDX, gzip.compress(IDX, mtime=0)),
         b"\x00\x01\x02\x03\x08\xff",
     ),
     "jpg": (a_face, ".jpg", (jpeg(),), b"\xff\xd8\xe0\x00\xc0\xc4\xda\xd9"),

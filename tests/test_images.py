@@ -56,7 +56,7 @@ def write(folder, **changes):
 
 def test_a_file_gives_its_array(tmp_path):
     array = RANDOM.integers(0, 256, (3, 2, 5)).astype(np.uint8)
-    for text in (idx(array), gzip.compress(idx(array))):
+    for text in (idx(array), gzip.compress(idx(array), mtime=0)):
         (tmp_path / "x").write_bytes(text)
         np.testing.assert_array_equal(read_idx(tmp_path / "x", 3), array)
 
@@ -80,7 +80,7 @@ SOME = np.ones((3, 2, 5), np.uint8)
             struct.pack(">BBBB3I", 0, 0, 8, 3, *(3 * [2**32 - 1])),
             ("4294967295 x", "got 0", "get it again"),
         ),
-        (gzip.compress(idx(SOME))[:-12], ("cannot be read", "Get it again")),
+        (gzip.compress(idx(SOME), mtime=0)[:-12], ("cannot be read", "Get it again")),
         (b"\x1f\x8bno gzip", ("cannot be read", "Get it again")),
         (None, ("cannot be read", "Get it again")),
     ),
@@ -127,7 +127,7 @@ def test_files_are_found_in_the_usual_places(load, place, zipped, tmp_path):
     if zipped:
         for path in list((tmp_path / place).iterdir()):
             path.with_name(path.name + ".gz").write_bytes(
-                gzip.compress(path.read_bytes())
+                gzip.compress(path.read_bytes(), mtime=0)
             )
             path.unlink()
     images = load(tmp_path)
@@ -236,7 +236,9 @@ def test_files_are_downloaded_by_their_checksums(tmp_path, monkeypatch):
             seen.append(name)
             self.folder.mkdir(parents=True, exist_ok=True)
             source = tmp_path / "served" / name.removesuffix(".gz")
-            (self.folder / name).write_bytes(gzip.compress(source.read_bytes()))
+            (self.folder / name).write_bytes(
+                gzip.compress(source.read_bytes(), mtime=0)
+            )
             return self.folder / name
 
     monkeypatch.setattr(

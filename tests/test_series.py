@@ -187,7 +187,9 @@ def made_ett(rows=14_400, columns=ett.COLUMNS):
 def test_ett_is_found_in_the_usual_places(place, end, tmp_path):
     values, text = made_ett(14_500)
     (tmp_path / place).mkdir(exist_ok=True)
-    written = gzip.compress(text.encode()) if end.endswith("gz") else text.encode()
+    written = (
+        gzip.compress(text.encode(), mtime=0) if end.endswith("gz") else text.encode()
+    )
     (tmp_path / place / f"ETTh2{end}").write_bytes(written)
     series = load_ett("ETTh2", tmp_path)
     assert series.stops == (8640, 11_520) and len(series.rows) == 14_400
