@@ -46,6 +46,10 @@ def _roll(roll, x):
     return roll(*arguments, read, jnp.arange(4.0)[:, None])[0]
 
 
+def _call(model, x):
+    return model(jnp.stack([x, 2 * x, -x]))
+
+
 def _coordinate(coordinates, x):
     return coordinates(x[0])
 
@@ -72,6 +76,30 @@ def _subspace(key):
 # How to make each class from a key, and what it gives for an observation `x`.
 MODULES = {
     "ActivatedDecoder": (lambda key: wj.ActivatedDecoder(_decoder(), jnp.tanh), _read),
+    "AttentionPooled": (
+        lambda key: wj.AttentionPooled(make_model(Choices("low_rank")), 2),
+        _call,
+    ),
+    "Bidirectional": (
+        lambda key: wj.Bidirectional(
+            make_model(Choices("low_rank")), make_model(Choices("dense"), seed=1)
+        ),
+        _call,
+    ),
+    "Stacked": (
+        lambda key: wj.Stacked(
+            eqx.nn.Linear(2, 2, key=key),
+            [wj.StackedLayer(make_model(Choices("low_rank")), 2, key=key)],
+            make_model(Choices("dense")),
+        ),
+        _call,
+    ),
+    "StackedLayer": (
+        lambda key: wj.StackedLayer(make_model(Choices("low_rank")), 2, key=key),
+        lambda made, x: made.add(
+            x, made.model.read(made.model.init(made.norm(x)), 0.5)
+        ),
+    ),
     "AssociativeRoll": (lambda key: wj.AssociativeRoll(), _roll),
     "AutoRoll": (lambda key: wj.AutoRoll(), _roll),
     "BlockDiagonalTransition": _transition(wj.BlockDiagonalTransition, 4),
@@ -131,10 +159,7 @@ MODULES = {
         )[0],
     ),
     "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
-    "Pooled": (
-        lambda key: wj.Pooled(make_model(Choices("low_rank")), 2),
-        lambda made, x: made(jnp.stack([x, 2 * x, -x])),
-    ),
+    "Pooled": (lambda key: wj.Pooled(make_model(Choices("low_rank")), 2), _call),
     "Reduction": (
         lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key).reduce(
             jnp.ones(STATE), None
@@ -170,7 +195,7 @@ MODULES = {
     "Values": (lambda key: wj.Values(), _drive),
     "WARP": (
         lambda key: make_model(Choices("low_rank", drive="causal")),
-        lambda made, x: made(jnp.stack([x, 2 * x, -x])),
+        _call,
     ),
     "WeightSpace": (
         lambda key: wj.WeightSpace(make_network()),

@@ -106,7 +106,7 @@ def test_linoss_is_its_formula(precision):
             known = hidden[k] + step[k] * np.array([forces[k], 0])
             hidden[k] = np.linalg.solve(np.eye(2) - step[k] * right, known)
         got = cell(got, x)
-    assert_close(got, hidden.T.ravel())
+    assert_close(cell.hidden(got), hidden.T.ravel())
 
 
 def test_linoss_streams(precision):
