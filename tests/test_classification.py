@@ -24,12 +24,12 @@ from .test_uea import cases, write
 def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
     folder = tmp_path / "run"
     options = ["--steps", "3", "--learning-rates", "1e-3", "1e-2", "--models"]
-    options += ["low", "subspace", "--out", str(folder)]
+    options += ["low", "dropout", "--out", str(folder)]
     main(["classification", "--dataset", "digits", *options])
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["experiment"], summary["dataset"]) == ("classification", "digits")
     rows = {row["model"]: row for row in summary["results"]}
-    assert set(rows) == {"low rank", "subspace"}
+    assert set(rows) == {"low rank", "subspace, dropout"}
     for row in rows.values():
         assert row["steps"] == 3 and len(row["tried"]) == 2
         assert row["learning_rate"] in (1e-3, 1e-2)
@@ -52,7 +52,8 @@ def test_a_set_of_one_s_own_runs_with_padding(tmp_path, broadcasting):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["dataset"] == "Toy"
     models = [row["model"] for row in summary["results"]]
-    assert models == ["dense", "low rank", "subspace", "LRU", "random convolutions"]
+    warps = ["dense", "low rank", "subspace", "subspace, dropout"]
+    assert models == [*warps, "LRU", "random convolutions"]
     # Interrupted before the last model was done, it finds its data again.
     (folder / "summary.json").unlink()
     (folder / "models" / "subspace.json").unlink()

@@ -276,10 +276,10 @@ def test_a_complex_state_counts_twice():
 
 
 @pytest.mark.slow
-def test_every_rival_tells_spirals(tmp_path):
+@pytest.mark.parametrize("name", CELLS)
+def test_every_rival_tells_spirals(name, tmp_path):
     with jax.numpy_rank_promotion("allow"):
-        main(["spirals", "--models", *CELLS, "--out", str(tmp_path / "run")])
+        main(["spirals", "--models", name, "--out", str(tmp_path / "run")])
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     rows = {row["model"]: row["metrics"]["test_accuracy"] for row in summary["results"]}
-    assert set(rows) == set(CELLS)
-    assert min(rows.values()) >= 0.97, rows
+    assert rows[name] >= 0.97, rows
