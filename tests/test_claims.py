@@ -13,7 +13,13 @@ from . import runs
 
 ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
-CLAIMING = ("README.md", "docs/results.md", "docs/experiments.md", "docs/choosing.md")
+CLAIMING = (
+    "README.md",
+    "docs/results.md",
+    "docs/experiments.md",
+    "docs/choosing.md",
+    "docs/rivals.md",
+)
 ENTRIES = joined(read([RESULTS]))
 
 TABLE = """before .5
