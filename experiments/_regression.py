@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
@@ -56,7 +57,15 @@ def _pairs(contexts: Contexts) -> Float[np.ndarray, "n q m"]:
 
 
 class KeyTokens(wj.physics.Tokens):
-    """The same regression, read at the coordinate as a key, and not at the latest token."""
+    """The same regression, read at the coordinate as a key, and not at the latest token.
+    What a sequence begins with is no token.
+    """
+
+    def __call__(self, before, now):
+        return super().first(now)
+
+    def first(self, x):
+        return jnp.zeros(self.in_size, x.dtype), jnp.zeros(self.out_size, x.dtype)
 
     def read(self, solution, state, coordinate):
         return self.features(coordinate) @ solution

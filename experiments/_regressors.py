@@ -23,7 +23,7 @@ from .baselines import Model, Recurrent
 
 # Layers between the first and the last of the network that the state is, and of those that
 # read another state.
-DEPTH, LEAST = 6, 8
+DEPTH, LEAST = 4, 8
 EMBEDDING, CHANNELS = 64, 32
 RANK = 16
 RIVALS = "LRU", "Transformer"
