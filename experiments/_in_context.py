@@ -62,7 +62,8 @@ class Asked(eqx.Module):
             count = jr.randint(key, (), self.shortest, self.tokens + 1)
             return self.answers(model, xs, queries, jnp.arange(len(xs)) <= count)
 
-        return wj.mse(each(answers, model, key, batch.xs, batch.queries), batch.answers)
+        xs, queries, wanted = map(jnp.asarray, batch)
+        return wj.mse(each(answers, model, key, xs, queries), wanted)
 
     def evaluate(self, model, contexts: Contexts) -> dict[str, float]:
         found = mapped(self.answers, model, contexts.xs, contexts.queries)

@@ -61,6 +61,9 @@ class KeyTokens(wj.physics.Tokens):
     What a sequence begins with is no token.
     """
 
+    def __init__(self, keys: int, lift: Callable | None = None):
+        super().__init__(keys, 1, lift=lift)
+
     def __call__(self, before, now):
         return super().first(now)
 

@@ -1,11 +1,12 @@
 """in_context: a function from examples of it, without a gradient step."""
 
 import dataclasses
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 import warp_jax as wj
 
@@ -21,14 +22,28 @@ from ._rivals import state_size
 from ._run import Run, Trial
 
 
-# What a function is, and how many tokens tell it by default.
-FAMILIES: dict[str, tuple[AbstractFamily, int]] = {
-    "linear-2": (Linear(2), 32),
-    "linear-8": (Linear(8), 32),
-    "sinusoids": (Sinusoids(), 10),
+class Told(NamedTuple):
+    """Functions that a context tells of.
+
+    - `tokens`: of a context, by default.
+    - `lift`: features in which the functions are linear; by default the keys themselves.
+    """
+
+    family: AbstractFamily
+    tokens: int
+    lift: Callable | None = None
+
+
+def waves(key: Float[Array, " k"]) -> Float[Array, " n"]:
+    """Features of a sinusoid whose frequency is known."""
+    return jnp.concatenate([jnp.sin(5 * key), jnp.cos(5 * key)])
+
+
+DATASETS = {
+    "linear-2": Told(Linear(2), 32),
+    "linear-8": Told(Linear(8), 32),
+    "sinusoids": Told(Sinusoids(), 10, waves),
 }
-# Features in which a family is linear; where it has none, the keys themselves.
-LIFTS = {Sinusoids: lambda key: jnp.concatenate([jnp.sin(5 * key), jnp.cos(5 * key)])}
 IDENTIFIED = "WARP-Phys, identified"
 # Left out of the quick preset, unless it is asked for: its training takes as long as that
 # of all others.
@@ -76,13 +91,14 @@ class Options(Rated):
 
     @property
     def length(self) -> int:
-        return self.tokens or FAMILIES[self.dataset][1]
+        return self.tokens or DATASETS[self.dataset].tokens
 
 
 def run(config: Options) -> dict:
     """Learn functions from examples in a context, and ask for their values elsewhere."""
     config, _ = resolve("in_context", config)
-    family = dataclasses.replace(FAMILIES[config.dataset][0], noise=config.noise)
+    told = DATASETS[config.dataset]
+    family = dataclasses.replace(told.family, noise=config.noise)
     tokens, noisy = config.length, f", noise {config.noise:g}" if config.noise else ""
     run = Run("in_context", f"{config.dataset}, {tokens} tokens{noisy}", config)
     longest, shortest = int(tokens * max(SHARES)), config.shortest or tokens
@@ -109,7 +125,7 @@ def run(config: Options) -> dict:
         asked[name] = task, run.choose(name, trial.at(config.learning_rates))
     penalty = family.noise**2 / family.prior
     task = Asked(tokens, tokens)
-    model = identified(family, penalty)
+    model = wj.physics.least_squares(KeyTokens(family.keys, told.lift), penalty)
     run.reference(IDENTIFIED, task.test(data)(model))
     asked[IDENTIFIED] = task, model
     answered: dict[str, Regression] = {
@@ -128,14 +144,6 @@ def run(config: Options) -> dict:
         run.figure("learning_curves", drawn)
     run.figure("error_by_length", draw(rows, tokens))
     return run.finish(lambda row: row.get("probe", ""))
-
-
-def identified(family: AbstractFamily, penalty: float) -> wj.WARP:
-    """Returns the model that solves for the function, which it knows to be linear in the
-    family's features.
-    """
-    features = KeyTokens(family.keys, lift=LIFTS.get(type(family)))
-    return wj.physics.least_squares(features, penalty)
 
 
 def scores(regression: Regression, data: Regressions, tokens: int) -> dict[str, float]:
@@ -172,7 +180,7 @@ def probe(
 
 
 def draw(rows: list[dict], tokens: int):
-    """Draws the errors by tokens given; those beyond the frame are exact."""
+    """Draws the errors by tokens given; what is below the frame is exact."""
     figure, ((ax,),) = figures.axes(1, 1, width=5, height=3.6)
     for name in dict.fromkeys(row["model"] for row in rows):
         own = [row for row in rows if row["model"] == name]
