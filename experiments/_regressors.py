@@ -17,8 +17,8 @@ import warp_jax as wj
 from ._data import Contexts
 from ._in_context import Asked, Fed
 from ._models import low_rank, sized, Transition
-from ._rivals import CELLS, rival
-from .baselines import Model, Recurrent
+from ._rivals import CELLS
+from .baselines import Model, Recurrent, recurrent
 
 
 # Layers between the first and the last of the network that the state is, and of those that
@@ -172,53 +172,47 @@ def ordered(size: int, inputs: int, length: int, key: Any) -> wj.AbstractTransit
 
 def models(
     contexts: Contexts, parameters: int, key: Any
-) -> dict[str, tuple[type[Asked], Model]]:
-    """Returns models, each of about so many `parameters`, and how each is asked.
+) -> dict[str, tuple[type[Asked], Callable[[], Model]]]:
+    """Returns how each model is asked, and what makes it, of about so many `parameters`.
 
     - `contexts`: of the training, for the sizes and the units of what drives a WARP.
     """
     length, channels = contexts.xs.shape[1:]
     keys = contexts.queries.shape[2]
-    embedding_key, model_key = jr.split(key)
+    embedding_key, key = jr.split(key)
     tokens = standard(wj.Values(), contexts)
-    products = standard(
-        wj.JoinedDrive(
-            wj.Values(), wj.Products(pairs=wj.physics.Tokens(keys, channels - keys))
-        ),
-        contexts,
-    )
+    pairs = wj.physics.Tokens(keys, channels - keys)
+    both = wj.JoinedDrive(wj.Values(), wj.Products(pairs=pairs))
+    products = standard(both, contexts)
     network = eqx.nn.MLP(channels, CHANNELS, EMBEDDING, 2, jnn.silu, key=embedding_key)
     embedded = wj.EmbeddedDrive(wj.Values(), Embedding(network, length**-0.5))
     warp = functools.partial(self_decoding, contexts)
-    makers = {
-        "WARP, tokens": lambda width: warp(tokens, ordered, width, model_key),
-        "WARP, products": lambda width: warp(products, summed, width, model_key),
-        "WARP, embedded": lambda width: warp(embedded, summed, width, model_key),
+    # A width -> a model.
+    asked = {
+        "WARP, tokens": lambda width: warp(tokens, ordered, width, key),
+        "WARP, products": lambda width: warp(products, summed, width, key),
+        "WARP, embedded": lambda width: warp(embedded, summed, width, key),
         "separate decoder, products": lambda width: separate(
-            contexts, products, width, model_key
+            contexts, products, width, key
         ),
-        **{
-            name: functools.partial(asked_rival, contexts, name, key=model_key)
-            for name in RIVALS
-        },
+        **{n: functools.partial(asked_rival, contexts, n, key=key) for n in RIVALS},
+    }
+    fed = {
+        "WARP, tokens, fed": lambda width: warp(
+            tokens, ordered, width, key, observe=True
+        ),
+        "Transformer, fed": lambda width: recurrent(
+            CELLS["Transformer"](channels, width, length + 1, key), 1, width, key=key
+        ),
     }
 
-    def fitted(make: Callable[[int], Any]) -> Any:
+    def maker(make: Callable[[int], Any]) -> Callable[[], Model]:
         # A narrower state would have less room than there are drives.
-        return sized(lambda width: make(max(width, LEAST)), parameters)
+        wide = lambda width: make(max(width, LEAST))  # noqa: E731
+        return functools.partial(sized, wide, parameters)
 
-    made = {name: (Asked, fitted(make)) for name, make in makers.items()}
-    paper = fitted(lambda width: warp(tokens, ordered, width, model_key, observe=True))
-    attending = rival(
-        "Transformer",
-        channels,
-        1,
-        length=length + 1,
-        parameters=parameters,
-        key=model_key,
-    )
     return {
-        **made,
-        "WARP, tokens, fed": (Fed, paper),
-        "Transformer, fed": (Fed, attending),
+        name: (kind, maker(make))
+        for kind, group in ((Asked, asked), (Fed, fed))
+        for name, make in group.items()
     }

@@ -107,10 +107,10 @@ def run(config: Options) -> dict:
     units, size = fitted.given(tokens), PARAMETERS[config.preset]
     quick = config.preset == "quick" and not config.models
     asked: dict[str, tuple[Asked, Any]] = {}
-    for name, (kind, model) in models(units, size, run.key("models")).items():
+    for name, (kind, make) in models(units, size, run.key("models")).items():
         if not run.wants(name) or (quick and name in SLOW):
             continue
-        task = kind(tokens, shortest)
+        task, model = kind(tokens, shortest), make()
         trial = Trial(
             name=name,
             model=model,

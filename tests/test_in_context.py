@@ -36,19 +36,18 @@ def precise(tree):
 
 
 @functools.cache
-def singles():
+def makers():
     with x64(False):
         units = Linear(KEYS).draw(stream("train"), 200, TOKENS, 4)
-        found = regressors.models(units, PARAMETERS, jr.key(0))
-        return {
-            n: (kind(TOKENS, 3), perturbed(m, 0, 0.05))
-            for n, (kind, m) in found.items()
-        }
+        return regressors.models(units, PARAMETERS, jr.key(0))
 
 
-def made():
-    """Returns every model, small and moved off its initial weights, and how it is asked."""
-    return {name: (task, precise(model)) for name, (task, model) in singles().items()}
+def made(name):
+    """Returns a model, small and moved off its initial weights, and how it is asked."""
+    kind, make = makers()[name]
+    with x64(False):
+        model = perturbed(make(), 0, 0.05)
+    return kind(TOKENS, 3), precise(model)
 
 
 def fitted(xs, queries, features=lambda x: x):
@@ -200,7 +199,7 @@ def test_keys_are_read_at_the_coordinate():
 
 def test_a_state_is_read_at_queries_as_in_numpy(precision):
     """The sum of the products, the network that it moves, and the query: by hand."""
-    _, model = made()["WARP, products"]
+    _, model = made("WARP, products")
     part = precise(contexts())
     found = jax.vmap(functools.partial(Asked(TOKENS, 3).answers, model))(*part[:2])
     arrays, unit = named_arrays(model), model.drive.network
@@ -243,7 +242,8 @@ def network(theta, query):
 def test_every_model_answers_from_its_context_alone():
     part = precise(contexts())
     xs, queries = part.xs[0], part.queries[0]
-    for name, (task, model) in made().items():
+    for name in makers():
+        task, model = made(name)
         answers = eqx.filter_jit(task.answers)
         found = answers(model, xs, queries)
         assert found.shape == (len(queries),), name
@@ -265,7 +265,8 @@ def test_a_state_answers_again_and_again():
     """Coordinates leave a state as it is; observations do not."""
     part = precise(contexts())
     xs, queries = part.xs[0], part.queries[0]
-    for name, (task, model) in made().items():
+    for name in makers():
+        task, model = made(name)
         at_once = eqx.filter_jit(task.answers)(model, xs, queries)
         in_turn = eqx.filter_jit(task.in_turn)(model, xs, queries)
         assert_close(in_turn[0], at_once[0], name)
@@ -279,7 +280,7 @@ def test_a_fed_query_is_the_last_token_of_its_sequence():
     xs, query = part.xs[0], part.queries[0, 1]
     token = jnp.append(query, 0.0)[None]
     ts = jnp.append(jnp.linspace(0, 1, len(xs)), 1.0)
-    for task, model in made().values():
+    for task, model in map(made, makers()):
         if isinstance(task, Fed):
             whole = model(jnp.concatenate([xs, token]), ts)[-1, 0]
             assert_close(task.answers(model, xs, query[None])[0], whole)
@@ -313,8 +314,10 @@ def test_a_drives_sum_is_in_units_of_its_deviation():
     np.testing.assert_allclose(sums.std(0), 1, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_models_have_about_equal_size():
-    for name, (_, model) in made().items():
+    for name in makers():
+        _, model = made(name)
         assert abs(count(model) / PARAMETERS - 1) < 0.15, (name, count(model))
 
 
@@ -327,10 +330,11 @@ def test_errors_are_relative_to_predicting_zero():
     assert found["relative_error_median"] == pytest.approx(0.01 / size, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_training_draws_how_many_tokens_are_given():
     """The loss at one length alone is that of the tokens cut."""
     part = precise(contexts(4))
-    _, model = made()["WARP, products"]
+    _, model = made("WARP, products")
     cut = Asked(4, 4).loss(model, part, jr.key(0))
     found = [
         Asked(4, 4).answers(model, xs[:5], queries)
@@ -405,7 +409,7 @@ def test_in_context_runs(tmp_path, monkeypatch):
 
 
 def test_what_a_query_costs_is_told_by_model():
-    asked = {"WARP, products": made()["WARP, products"]}
+    asked = {"WARP, products": made("WARP, products")}
     ((name, found),) = microseconds(asked, contexts(1, 3)).items()
     assert name == "WARP, products" and all(v > 0 for v in found.values())
     assert set(found) == {"microseconds_per_context", "microseconds_per_query"}
