@@ -1,6 +1,7 @@
 """data set -> the models that tell its sequences apart, and what is chosen for them."""
 
 import dataclasses
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,6 +9,19 @@ import jax.nn as jnn
 import jax.random as jr
 
 import warp_jax as wj
+
+from ._augment import AbstractAugmentation, Chain, Jitter, Scale, TimeWarp
+
+
+# Of series with unit deviation in each channel. Not tuned.
+AUGMENTATION = Chain(TimeWarp(0.3), Scale(0.1), Jitter(0.05))
+
+
+class Candidates(NamedTuple):
+    """What is asked of a model, and what it may be: by what is said of each."""
+
+    task: Any
+    models: dict[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +38,9 @@ class Recipe:
     - `rates`: learning rates that are tried.
     - `steps`: updates, by preset.
     - `quick`: what the quick preset has, where `--models` does not say.
+    - `strong_modes`, `strong_cycles`, `strong_dropouts`: of the stronger models; each is
+        tried with each of the cycles and dropouts.
+    - `augmentation`: of what the stronger models train on.
     """
 
     weights: int = 400
@@ -44,6 +61,14 @@ class Recipe:
         "LRU",
         "random convolutions",
     )
+    strong_modes: int = 128
+    strong_cycles: tuple[float, ...] = (3.0, 8.0)
+    strong_dropouts: tuple[float, ...] = (0.3, 0.6)
+    augmentation: AbstractAugmentation = AUGMENTATION
+
+    def width(self, classes: int) -> int:
+        """Returns the width of a network with one hidden layer and about `weights`."""
+        return max(1, round((self.weights - classes) / (2 + classes)))
 
 
 # Cycles with seeds 0 and 1 and rates 1e-3 and 3e-3. For the low rank of 1, 1.5, 3, 10 and
@@ -55,9 +80,13 @@ PIXELS = Recipe(
     modes=64,
     rank_cycles=100.0,
     mode_cycles=100.0,
-    rates=(3e-3,),
+    batch=64,
+    rates=(1e-2,),
     steps={"quick": 600, "paper": 20_000},
     quick=("subspace", "LRU"),
+    strong_cycles=(50.0, 100.0),
+    strong_dropouts=(0.0, 0.1),
+    augmentation=Chain(),
 )
 RECIPES = {
     "BasicMotions": Recipe(rank_cycles=10.0, mode_cycles=10.0),
@@ -84,8 +113,7 @@ def warps(
     network and for theta_0.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
-    # Of one hidden layer, as wide as makes about as many weights for any data set.
-    width = max(1, round((recipe.weights - classes) / (2 + classes)))
+    width = recipe.width(classes)
     network = eqx.nn.MLP(1, classes, width, 1, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
     size, theta = decoder.state_size, decoder.flatten(network)

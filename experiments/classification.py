@@ -4,11 +4,12 @@ import dataclasses
 from typing import Annotated
 
 from . import _figures as figures
-from ._classifiers import Recipe, RECIPES, warps
+from ._classifiers import Candidates, Recipe, RECIPES, warps
 from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run, Trial
+from ._stronger import stronger
 from ._tasks import PooledClassification
 from .baselines import random_convolutions
 
@@ -29,7 +30,7 @@ class Options(Config):
         None
     )
     """Each is tried with each model; validation data chooses. By default 1e-3 3e-3 1e-2; of
-    pictures 3e-3 alone."""
+    pictures 1e-2 alone."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -46,47 +47,51 @@ def run(config: Options) -> dict:
     data = load_labelled(config.dataset, data_folder(config.data))
     run = Run("classification", data.name, config)
     recipe = RECIPES.get(data.name, Recipe())
-    task = PooledClassification(by_accuracy=True)
     validation, test = data.validation.sequences(), data.test.sequences()
     _, length, channels = validation.xs.shape
-    models = warps(
-        recipe,
-        channels,
-        data.classes,
-        length=length,
-        preset=config.preset,
-        key=run.key("models"),
-    )
-    budget = count(models["low rank"])
+    sizes, key = (channels, data.classes), run.key("models")
+    plain = warps(recipe, *sizes, length=length, preset=config.preset, key=key)
+    strong = stronger(recipe, *sizes, length=length, key=run.key("models", "stronger"))
+    task = PooledClassification(by_accuracy=True)
+    budget = count(plain["low rank"])
     quick = config.preset == "quick" and not config.models
     wanted = [
         name
-        for name in (*models, *CELLS, CONVOLUTIONS)
+        for name in (*plain, *CELLS, *strong, CONVOLUTIONS)
         if run.wants(name) and (name in recipe.quick or not quick)
     ]
-    for name in wanted:
-        if name == CONVOLUTIONS:
-            continue
-        model = models.get(name) or rival(
+
+    def candidates(name: str) -> Candidates:
+        if name in strong:
+            return strong[name]
+        model = plain.get(name) or rival(
             name,
-            channels,
-            data.classes,
+            *sizes,
             length=length,
             parameters=budget,
             key=run.key("models", name),
         )
-        batch = min(recipe.batch, len(data.train.labels))
-        trial = Trial(
-            name=name,
-            model=model,
-            loss=task.loss,
-            batches=data.batches(batch, key=run.key("batches")),
-            steps=config.steps or recipe.steps[config.preset],
-            state_size=state_size(model),
-            validate=task.validate(validation),
-            test=task.test(test),
-        )
-        run.choose(name, trial.at(config.learning_rates or recipe.rates))
+        return Candidates(task, {"": model})
+
+    batch = min(recipe.batch, len(data.train.labels))
+    for name in wanted:
+        if name == CONVOLUTIONS:
+            continue
+        asked, found = candidates(name)
+        trials = [
+            Trial(
+                name=", ".join(filter(None, (name, label))),
+                model=model,
+                loss=asked.loss,
+                batches=data.batches(batch, key=run.key("batches")),
+                steps=config.steps or recipe.steps[config.preset],
+                state_size=state_size(model),
+                validate=asked.validate(validation),
+                test=asked.test(test),
+            ).at(config.learning_rates or recipe.rates)
+            for label, model in found.items()
+        ]
+        run.choose(name, [trial for rates in trials for trial in rates])
     if CONVOLUTIONS in wanted:
         seen = data.train.take(slice(CONVOLVED)).sequences()
         metrics, parameters = random_convolutions.classify(seen, test, config.seed)

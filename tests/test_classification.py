@@ -76,7 +76,7 @@ def test_pictures_are_read_pixel_by_pixel(tmp_path, broadcasting):
     assert tuple(rows) == RECIPES["mnist"].quick
     sizes = [row["parameters"] for row in rows.values()]
     assert max(sizes) < 1.05 * min(sizes)
-    assert {row["learning_rate"] for row in rows.values()} == {3e-3}
+    assert {row["learning_rate"] for row in rows.values()} == {1e-2}
 
 
 def test_pictures_and_series_come_the_same_way(tmp_path):
