@@ -1,0 +1,111 @@
+"""What helps in classification, all together: for WARP, and for an LRU with the same."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.random as jr
+
+import warp_jax as wj
+
+from ._augment import Augmented
+from ._classifiers import Candidates, Recipe
+from ._rivals import Maker, rival, stacked
+from ._run import count
+from ._tasks import PooledClassification
+from .baselines import Gated, LRU, Thinned
+
+
+# Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
+EMBEDDED, SEEN = 16, 4
+
+
+def warp(
+    recipe: Recipe,
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    cycles: float,
+    dropout: float,
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP with many harmonic modes, of which whole ones are left out in
+    training, driven by a causal convolution's increments.
+    """
+    network_key, drive_key, mode_key, map_key = jr.split(key, 4)
+    width = recipe.width(classes)
+    network = eqx.nn.MLP(1, classes, width, 1, jnn.silu, key=network_key)
+    decoder = wj.NetworkDecoder(network)
+    modes = wj.SpectralTransition(
+        2 * recipe.strong_modes, EMBEDDED, length=length, cycles=cycles, key=mode_key
+    )
+    subspace = wj.SubspaceTransition(decoder.state_size, modes, key=map_key)
+    return wj.WARP(
+        decoder=decoder,
+        transition=wj.ModeDropout(subspace, dropout),
+        initial=wj.LearntInitial(decoder.flatten(network)),
+        drive=wj.CausalConvolution(channels, EMBEDDED, SEEN, key=drive_key),
+    )
+
+
+def harmonic(cycles: float) -> Maker:
+    """Returns a maker of two blocks of LRUs that start as WARP's modes do, each between
+    Griffin's and Mamba's convolution and gate.
+
+    - `cycles`: full turns of the fastest mode over a sequence.
+    """
+
+    def maker(inputs: int, size: int, length: int, key: Any):
+        def cell(size: int, key: Any) -> Gated:
+            inner, outer = jr.split(key)
+            modes = -(-size // 2)
+            lru = LRU(
+                2 * modes,
+                modes,
+                radius_min=math.exp(-2 / length),
+                radius_max=math.exp(-2 / (3 * length)),
+                max_phase=2 * math.pi * cycles / length,
+                key=inner,
+            )
+            return Gated(size, lru, width=SEEN, key=outer)
+
+        return stacked(cell)(inputs, size, length, key)
+
+    return maker
+
+
+def stronger(
+    recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
+) -> dict[str, Candidates]:
+    """Returns both models, each at every choice that validation data has: as many cycles
+    and as large a dropout as `recipe` lists, for both. The LRU has as many parameters.
+    """
+    task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
+    warps, lrus = {}, {}
+    for cycles in recipe.strong_cycles:
+        for rate in recipe.strong_dropouts:
+            label = f"{cycles:g} cycles, dropout {rate:g}"
+            chosen = warp(
+                recipe,
+                channels,
+                classes,
+                length=length,
+                cycles=cycles,
+                dropout=rate,
+                key=key,
+            )
+            lru = rival(
+                harmonic(cycles),
+                channels,
+                classes,
+                length=length,
+                parameters=count(chosen),
+                key=key,
+            )
+            warps[label], lrus[label] = chosen, Thinned(lru, rate)
+    return {
+        "WARP, stronger": Candidates(task, warps),
+        "LRU, stronger": Candidates(task, lrus),
+    }
