@@ -121,6 +121,10 @@ MODULES = {
         ),
         _drive,
     ),
+    "Gaps": (
+        lambda key: wj.Gaps(wj.Increments(time_channel=True), seen_channels=True),
+        lambda made, x: _drive(made, x.at[1].set(jnp.nan)),
+    ),
     "JoinedDrive": (
         lambda key: wj.JoinedDrive(wj.Increments(True), wj.LogSignature(window=2)),
         _drive,

@@ -36,6 +36,7 @@ from ._drive import (
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
     EmbeddedDrive as EmbeddedDrive,
+    Gaps as Gaps,
     Increments as Increments,
     JoinedDrive as JoinedDrive,
     LogSignature as LogSignature,

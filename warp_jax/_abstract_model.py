@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.lax as lax
+from jaxtyping import Array, Bool, Float
 
 from ._types import (
     Key,
@@ -85,6 +86,12 @@ class AbstractModel(eqx.Module):
         and to read many times; by default this model, and what `final` returns.
         """
         return self, self.final(xs, ts, mask=mask, state=state, key=key)
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        """Returns which numbers of observations were seen, of the same shape, or `None`,
+        the default, for a model that takes no gaps: see `Gaps`.
+        """
+        return None
 
     def scan(
         self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any

@@ -15,10 +15,11 @@ from ._check import (
     check_increasing,
     check_length,
     check_mask,
+    check_seen,
     check_some_valid,
     check_values,
 )
-from ._drive import advancing, hold
+from ._drive import advancing, counting, hold, hold_seen
 from ._roll import Read
 from ._transition import Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
@@ -81,7 +82,9 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
-    xs = check_finite(call, "xs", xs, mask)
+    seen = model.seen(xs)
+    counts = counting(mask, seen)
+    xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
             raise ValueError(
@@ -93,16 +96,20 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         ts = check_array(call, "ts", ts, 1)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
-        known = hold(ts, mask)
+        passed = hold(ts, mask)
         if state is not None:
-            known = jnp.append(state.t, hold(ts, mask, state.t))
-        ts = check_increasing(call, ts, known)
+            passed = jnp.append(state.t, hold(ts, mask, state.t))
+        ts = check_increasing(call, ts, passed)
     continued = state is not None
+    known = xs
+    if seen is not None:
+        before = jnp.zeros_like(xs[0]) if state is None else state.x
+        known = hold_seen(xs, counts, before)
     if state is None:
-        held = hold(xs, mask), hold(ts, mask)
+        held = hold(known, mask), hold(ts, mask)
         state = model.first(held[0][0], held[1][0], key)
     else:
-        held = hold(xs, mask, state.x), hold(ts, mask, state.t)
+        held = hold(known, mask, state.x), hold(ts, mask, state.t)
     dxs, memory = model.drive(state, xs, ts, mask)
     moves = None if mask is None else advancing(mask, length, continued)
     if not continued:

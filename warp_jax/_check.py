@@ -96,7 +96,9 @@ def check_some_valid(call: str, mask: Array) -> Array:
     return check_values(mask, ~jnp.any(mask), message)
 
 
-def check_finite(call: str, name: str, array: Array, valid=None) -> Array:
+def check_finite(
+    call: str, name: str, array: Array, valid=None, hint: str = ""
+) -> Array:
     """Returns `array`; raises where a valid entry is NaN or infinite."""
     bad = ~jnp.isfinite(array)
     if valid is not None:
@@ -106,7 +108,17 @@ def check_finite(call: str, name: str, array: Array, valid=None) -> Array:
         index = tuple(int(i) for i in jnp.argwhere(bad)[0])
         message += f", the first one {array[index]} at index {index}"
     way_out = "Fill such steps, or mark them False in `mask` where there is one."
-    return check_values(array, jnp.any(bad), f"{message}. {way_out}")
+    return check_values(array, jnp.any(bad), f"{message}. {way_out} {hint}".rstrip())
+
+
+def check_seen(call: str, name: str, array: Array, seen, valid=None) -> Array:
+    """Returns observations; raises where one is NaN or infinite that is valid, by default
+    where it was `seen`, which `None` says of all.
+    """
+    hint = ""
+    if seen is None:
+        hint = "Where NaN says that nothing was seen, drive the model by `Gaps(drive)`."
+    return check_finite(call, name, array, seen if valid is None else valid, hint)
 
 
 def check_increasing(call: str, array: Array, ts: Array) -> Array:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ._abstract_model import AbstractModel
 from ._begin import begin, check_state
@@ -16,6 +16,7 @@ from ._check import (
     check_finite,
     check_increasing,
     check_length,
+    check_seen,
     is_concrete,
 )
 from ._coordinates import AbstractCoordinates, TimeCoordinate
@@ -221,12 +222,19 @@ class WARP(AbstractModel):
         parts = lambda model: (model.transition, model.initial)  # noqa: E731
 
         def body(move, model, state, inputs):
+            taken = []
+
+            def recorded(before, dx):
+                # The states do not tell what drove a step: of a gap they keep no trace.
+                taken.append((before, dx))
+                return move(before, dx)
+
             model = eqx.tree_at(
-                parts, model, (Driven(move), None), is_leaf=lambda x: x is None
+                parts, model, (Driven(recorded), None), is_leaf=lambda x: x is None
             )
             after, output = turn(model, state, inputs)
-            dx, _ = model.drive.step(state, after.x, after.t)
-            return after, output, ((state.theta, state.hidden), dx)
+            (record,) = taken
+            return after, output, record
 
         def step(transition, state, dx):
             return transition.advance(*state, dx)
@@ -255,10 +263,12 @@ class WARP(AbstractModel):
         - `key`: for parts that are random in training.
         """
         call = "model.init(x, t)"
-        x = check_finite(call, "x", check_array(call, "x", x, 1))
+        x = check_array(call, "x", x, 1)
+        seen = self.seen(x)
+        x = check_seen(call, "x", x, seen)
         self.check_input(call, x)
         t = check_finite(call, "t", _time(call, "t", t, x))
-        return self.first(x, t, key)
+        return self.first(_filled(x, seen, jnp.zeros_like(x)), t, key)
 
     def step(self, state: State, x: Observation, t: ScalarLike) -> State:
         """Takes the next observation. Streaming gives the numbers of a batch call.
@@ -278,13 +288,14 @@ class WARP(AbstractModel):
             )
         t = _time(call, "t", t, x)
         # Streams run inside scans, where a check of values would cost more than the step.
+        seen = self.seen(x)
         if is_concrete(x, t, state.t):
-            x = check_finite(call, "x", x)
+            x = check_seen(call, "x", x, seen)
             t = check_finite(call, "t", t)
             t = check_increasing(call, t, jnp.stack([state.t, t]))
         dx, memory = self.drive.step(state, x, t)
         theta, hidden = self.roll.step(self.transition, state.theta, state.hidden, dx)
-        return State(theta, x, t, memory, hidden)
+        return State(theta, _filled(x, seen, state.x), t, memory, hidden)
 
     def read(self, state: State, time: ScalarLike) -> Output:
         """Reads the output of a state at any time; `jax.vmap` reads at many.
@@ -293,6 +304,9 @@ class WARP(AbstractModel):
         """
         time = _time("model.read(state, time)", "time", time, state.x)
         return self.decoder(state, self.coordinates(time))
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        return self.drive.seen(xs)
 
     def first(self, x: Observation, t: Scalar, key: Key | None) -> State:
         """Returns the state at a first observation; checks nothing."""
@@ -319,6 +333,10 @@ def _time(call: str, name: str, value: ScalarLike, like: Array) -> Scalar:
     if time.ndim:
         raise ValueError(f"`{call}` needs a scalar `{name}`; got shape {time.shape}.")
     return time
+
+
+def _filled(x: Observation, seen: Array | None, before: Observation) -> Observation:
+    return x if seen is None else jnp.where(seen, x, before)
 
 
 def _learnt(part: PyTree) -> int:

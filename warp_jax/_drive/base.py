@@ -3,9 +3,10 @@
 import abc
 
 import equinox as eqx
+import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PyTree, Shaped
+from jaxtyping import Array, Bool, Float, Int, PyTree, Shaped
 
 from .._types import Mask, Observation, Observations, Scalar, State, Times
 
@@ -38,6 +39,24 @@ def hold(
     return jnp.where(started.reshape((-1,) + (1,) * (values.ndim - 1)), held, start)
 
 
+def counting(
+    mask: Mask | None, seen: Bool[Array, "t d"] | None
+) -> Bool[Array, "t *d"] | None:
+    """Returns which numbers of a sequence count: those seen, of the valid steps."""
+    if mask is None or seen is None:
+        return seen if mask is None else mask
+    return mask[:, None] & seen
+
+
+def hold_seen(
+    xs: Observations, seen: Bool[Array, "t d"], start: Observation
+) -> Observations:
+    """Returns `xs` with the latest seen number of each channel where one is missing, that
+    of `start` before any.
+    """
+    return jax.vmap(hold, (1, 1, 0), 1)(xs, seen, start)
+
+
 def previous(
     start: Shaped[Array, "..."], values: Shaped[Array, "t ..."], mask: Mask | None
 ) -> Shaped[Array, "t ..."]:
@@ -65,6 +84,12 @@ class AbstractDrive(eqx.Module):
     @abc.abstractmethod
     def size(self, input_size: int) -> int:
         """Returns how many channels the drive of an input with `input_size` has."""
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        """Returns which numbers of observations were seen, or `None`, the default, where
+        all must be. The others may be NaN, and the drive makes do without: see `Gaps`.
+        """
+        return None
 
     @abc.abstractmethod
     def init(self, x: Observation) -> PyTree:
@@ -97,3 +122,13 @@ class AbstractDrive(eqx.Module):
         **Returns:** the drive of each step, `(time, drive)`, arbitrary where `mask` is
         False; and the memory after the last valid step.
         """
+
+
+def check_drive(call: str, drive) -> AbstractDrive:
+    """Returns `drive`; raises unless it is one."""
+    if not isinstance(drive, AbstractDrive):
+        raise TypeError(
+            f"`{call}` needs drives, as `Increments()`; got {type(drive).__name__}: "
+            f"{drive!r:.80}."
+        )
+    return drive

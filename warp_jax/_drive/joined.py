@@ -5,10 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from .._types import Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive
+from .base import AbstractDrive, check_drive
 
 
 class JoinedDrive(AbstractDrive):
@@ -23,7 +23,7 @@ class JoinedDrive(AbstractDrive):
         if not drives:
             raise ValueError("`JoinedDrive(*drives)` needs a drive; got none.")
         for drive in drives:
-            _check_drive("JoinedDrive(*drives)", drive)
+            check_drive("JoinedDrive(*drives)", drive)
         self.drives = drives
 
     def size(self, input_size: int) -> int:
@@ -68,7 +68,7 @@ class EmbeddedDrive(AbstractDrive):
         - `network`: `(drive,) -> (embedding,)`, as an `equinox.nn.MLP`; trained.
         """
         call = "EmbeddedDrive(drive, network)"
-        self.drive = _check_drive(call, drive)
+        self.drive = check_drive(call, drive)
         if not callable(network):
             raise TypeError(
                 f"`{call}` needs a function for `network`; got {network!r:.80}."
@@ -92,6 +92,9 @@ class EmbeddedDrive(AbstractDrive):
             )
         return embedded.shape[0]
 
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        return self.drive.seen(xs)
+
     def init(self, x: Observation) -> PyTree:
         return self.drive.init(x)
 
@@ -107,12 +110,3 @@ class EmbeddedDrive(AbstractDrive):
             # Where padding holds NaN, not even a gradient of zero may pass it.
             dxs = jnp.where(mask[:, None], dxs, 0)
         return jax.vmap(self.network)(dxs), memory
-
-
-def _check_drive(call: str, drive) -> AbstractDrive:
-    if not isinstance(drive, AbstractDrive):
-        raise TypeError(
-            f"`{call}` needs drives, as `Increments()`; got {type(drive).__name__}: "
-            f"{drive!r:.80}."
-        )
-    return drive
