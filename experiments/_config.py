@@ -85,11 +85,7 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     if config.resume is None:
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
         folder = config.out or pathlib.Path("runs") / name / stamp
-        if (folder / "config.json").exists():
-            raise ValueError(
-                f"`--out {folder}` holds a run already. Go on with it by "
-                f"`--resume {folder}`, or choose another folder."
-            )
+        refuse_used(folder)
         return config, folder
     path = config.resume / "config.json"
     try:
@@ -109,3 +105,12 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
             f"`--resume {config.resume}` is a run of {experiment!r}, not of {name!r}."
         )
     return resumed, config.resume
+
+
+def refuse_used(folder: pathlib.Path) -> None:
+    """**Raises:** `ValueError` where a folder to begin in holds a run already."""
+    if (folder / "config.json").exists():
+        raise ValueError(
+            f"`--out {folder}` holds a run already. Go on with it by "
+            f"`--resume {folder}`, or choose another folder."
+        )
