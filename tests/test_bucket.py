@@ -14,7 +14,14 @@ import pytest
 
 import warp_jax as wj
 
-from .helpers import assert_close, assert_refused, make_model, make_sequence
+from . import oracle
+from .helpers import (
+    assert_close,
+    assert_refused,
+    make_model,
+    make_sequence,
+    named_arrays,
+)
 from .oracle import Choices
 
 
@@ -53,12 +60,12 @@ def test_buckets_hold_every_sequence_once(lengths):
         assert sizes == [4, 20]
 
 
-@pytest.mark.parametrize("count", (1, 2, 3))
+@pytest.mark.parametrize("count", (2, 3))
 def test_no_other_lengths_fill_up_less(count):
     noise = np.random.default_rng(count)
-    for _ in range(5):
+    for _ in range(2):
         own = [int(n) for n in noise.integers(1, 12, 15)]
-        sequences = [jnp.ones(n) for n in own]
+        sequences = [np.ones(n, np.float32) for n in own]
         choices = itertools.combinations(sorted(set(own)), count - 1)
         least = min(
             sum(min(c for c in (*chosen, max(own)) if c >= n) - n for n in own)
@@ -74,7 +81,9 @@ def test_very_many_lengths_are_enough_for_few():
 
 
 def test_compiled_code_is_bounded_and_gives_the_sequences_outputs(double):
-    model, traces = make_model(Choices("low_rank")), []
+    choices, traces = Choices("low_rank"), []
+    model = make_model(choices)
+    w = named_arrays(model)
 
     @eqx.filter_jit
     def run(model, xs, ts, mask):
@@ -86,8 +95,9 @@ def test_compiled_code_is_bounded_and_gives_the_sequences_outputs(double):
     sequences, buckets = ragged(), wj.bucket(ragged(), 2)
     for bucket in buckets:
         outputs = run(model, *bucket.data, bucket.mask)
-        for i, output in zip(bucket.index[:2], outputs):
-            assert_close(output, model.last(*sequences[int(i)]))
+        for i, output in zip(bucket.index, outputs):
+            xs, ts = map(np.asarray, sequences[int(i)])
+            assert_close(output, oracle.run(choices, w, xs, ts)[1][-1])
     assert len(traces) == len(buckets) == 2
     # A batch has data, mask and index of the same sequences.
     (_, mask, index) = wj.Batches(tuple(buckets[0]), 2, key=jr.key(0))(0)

@@ -91,8 +91,7 @@ def check_packed(choices, roll, mask, gaps=None):
 
 
 @pytest.mark.parametrize(
-    "transition, roll",
-    (("low_rank", "auto"), ("dense", "associative"), ("subspace_spectral", "segments")),
+    "transition, roll", (("low_rank", "auto"), ("dense", "associative"))
 )
 def test_packed_sequences_are_separate_runs(transition, roll, double):
     check_packed(Choices(transition), roll, PADDED)
@@ -105,14 +104,21 @@ def test_every_varying_roll_packs(transition, roll, double):
     check_packed(Choices(transition, "learnt"), roll, None)
 
 
+@pytest.mark.slow
 def test_packed_sequences_are_separate_runs_in_single_precision():
     check_packed(Choices("low_rank"), "associative", None)
 
 
-@pytest.mark.parametrize("drive", ("causal", "joined"))
-def test_no_window_reaches_over_a_reset(drive, double):
-    choices = Choices("low_rank", "learnt", drive, True, "observing")
+def test_no_convolution_reaches_over_a_reset(double):
+    choices = Choices("low_rank", "learnt", "causal", True, "observing")
     check_packed(choices, "auto", PADDED)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("drive", ("joined", "embedded"))
+def test_no_window_reaches_over_a_reset(drive, double):
+    choices = Choices("subspace_spectral", "learnt", drive, True, "observing")
+    check_packed(choices, "segments", PADDED)
 
 
 def test_no_gap_is_filled_from_another_sequence(double):
@@ -133,7 +139,9 @@ def told(model, xs, ts, reset, mask=None, state=None, key=None):
     return outputs, model.final(xs, ts, **given), model.last(xs, ts, **given)
 
 
-@pytest.mark.parametrize("roll", ("chunks_of_4", "convolution"))
+@pytest.mark.parametrize(
+    "roll", ("chunks_of_4", pytest.param("convolution", marks=pytest.mark.slow))
+)
 def test_every_roll_comes_to_the_last_state(roll, double):
     choices = Choices("low_rank", drive="causal", decoder="observing")
     model, (xs, ts) = make_model(choices, roll=ROLLS[roll]), make_packed()
@@ -157,7 +165,10 @@ def streamed(model, state, xs, ts, reset):
     return lax.scan(step, state, (xs, ts, reset))
 
 
-@pytest.mark.parametrize("transition", ("low_rank", "subspace_spectral"))
+@pytest.mark.parametrize(
+    "transition",
+    ("subspace_spectral", pytest.param("low_rank", marks=pytest.mark.slow)),
+)
 def test_streams_and_parts_reset_too(transition, double):
     choices = Choices(transition, "hypernetwork", "signature", True, "observing")
     model, (xs, ts) = make_gappy(choices), make_packed()
