@@ -61,16 +61,18 @@ class AbstractModel(eqx.Module):
         *,
         state: State | None = None,
         key: Key | None = None,
+        **given: Any,
     ) -> Output:
         """Reads the output after the last valid step, and computes no other output.
 
         **Arguments:** those of a call, but for
 
         - `query`: when to read, a scalar; by default the time of the last valid step.
+        - `given`: what else the model's `final` takes, as the `reset` of a `WARP`.
 
         **Returns:** an array of shape `(out,)`, or a distribution over one.
         """
-        final = self.final(xs, ts, mask=mask, state=state, key=key)
+        final = self.final(xs, ts, mask=mask, state=state, key=key, **given)
         return self.read(final, final.t if query is None else query)
 
     def compact(

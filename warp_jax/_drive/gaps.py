@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
 from .._types import Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive, check_drive, counting, hold_seen
+from .base import AbstractDrive, check_drive, counting, filled, hold_seen
 
 
 class Gaps(AbstractDrive):
@@ -48,18 +48,24 @@ class Gaps(AbstractDrive):
         return ~jnp.isnan(xs)
 
     def init(self, x: Observation) -> PyTree:
-        return self.drive.init(jnp.where(jnp.isnan(x), 0, x))
+        return self.drive.init(filled(x, self.seen(x), jnp.zeros_like(x)))
 
     def step(self, state: State, x: Observation, t: Scalar) -> tuple[Array, PyTree]:
         seen = ~jnp.isnan(x)
-        dx, memory = self.drive.step(state, jnp.where(seen, x, state.x), t)
+        dx, memory = self.drive.step(state, filled(x, seen, state.x), t)
         return self._told(dx, seen), memory
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
         seen = counting(mask, ~jnp.isnan(xs))
-        dxs, memory = self.drive(state, hold_seen(xs, seen, state.x), ts, mask)
+        known = hold_seen(xs, seen, state.x, reset)
+        dxs, memory = self.drive(state, known, ts, mask, reset)
         return self._told(dxs, seen), memory
 
     def _told(self, dx: Float[Array, "*t c"], seen: Bool[Array, "*t d"]) -> Array:

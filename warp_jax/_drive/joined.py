@@ -38,9 +38,14 @@ class JoinedDrive(AbstractDrive):
         return jnp.concatenate(dxs), memories
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        parts = [drive(own, xs, ts, mask) for drive, own in self._split(state)]
+        parts = [drive(own, xs, ts, mask, reset) for drive, own in self._split(state)]
         dxs, memories = zip(*parts)
         return jnp.concatenate(dxs, axis=1), memories
 
@@ -103,9 +108,14 @@ class EmbeddedDrive(AbstractDrive):
         return self.network(dx), memory
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        dxs, memory = self.drive(state, xs, ts, mask)
+        dxs, memory = self.drive(state, xs, ts, mask, reset)
         if mask is not None:
             # Where padding holds NaN, not even a gradient of zero may pass it.
             dxs = jnp.where(mask[:, None], dxs, 0)
