@@ -17,8 +17,11 @@ from ._tasks import PooledClassification
 from .baselines import Gated, LRU, Thinned
 
 
+STRONGER = "WARP, stronger", "WARP, two layers", "LRU, stronger"
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
 EMBEDDED, SEEN = 16, 4
+# Features between two layers.
+FEATURES = 16
 
 
 def warp(
@@ -47,6 +50,21 @@ def warp(
         transition=wj.ModeDropout(subspace, dropout),
         initial=wj.LearntInitial(decoder.flatten(network)),
         drive=wj.CausalConvolution(channels, EMBEDDED, SEEN, key=drive_key),
+    )
+
+
+def layered(
+    recipe: Recipe, channels: int, classes: int, *, key: Any, **choice: Any
+) -> wj.Stacked:
+    """Returns two of these WARPs, one above the other: the lower one makes features of
+    every step, and the upper one is driven by them. The choices are those of `warp`.
+    """
+    embed_key, lower_key, mix_key, upper_key = jr.split(key, 4)
+    lower = warp(recipe, FEATURES, FEATURES, key=lower_key, **choice)
+    return wj.Stacked(
+        eqx.nn.Linear(channels, FEATURES, key=embed_key),
+        [wj.StackedLayer(lower, FEATURES, key=mix_key)],
+        warp(recipe, FEATURES, classes, key=upper_key, **choice),
     )
 
 
@@ -79,33 +97,25 @@ def harmonic(cycles: float) -> Maker:
 def stronger(
     recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
 ) -> dict[str, Candidates]:
-    """Returns both models, each at every choice that validation data has: as many cycles
-    and as large a dropout as `recipe` lists, for both. The LRU has as many parameters.
+    """Returns the models, each at every choice that validation data has: as many cycles
+    and as large a dropout as `recipe` lists. The LRU has as many parameters as one WARP.
     """
     task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
-    warps, lrus = {}, {}
+    sizes = recipe, channels, classes
+    found = {name: Candidates(task, {}) for name in STRONGER}
     for cycles in recipe.strong_cycles:
         for rate in recipe.strong_dropouts:
-            label = f"{cycles:g} cycles, dropout {rate:g}"
-            chosen = warp(
-                recipe,
-                channels,
-                classes,
-                length=length,
-                cycles=cycles,
-                dropout=rate,
-                key=key,
-            )
+            choice = {"length": length, "cycles": cycles, "dropout": rate, "key": key}
+            one = warp(*sizes, **choice)
             lru = rival(
                 harmonic(cycles),
                 channels,
                 classes,
                 length=length,
-                parameters=count(chosen),
+                parameters=count(one),
                 key=key,
             )
-            warps[label], lrus[label] = chosen, Thinned(lru, rate)
-    return {
-        "WARP, stronger": Candidates(task, warps),
-        "LRU, stronger": Candidates(task, lrus),
-    }
+            made = one, layered(*sizes, **choice), Thinned(lru, rate)
+            for name, model in zip(STRONGER, made):
+                found[name].models[f"{cycles:g} cycles, dropout {rate:g}"] = model
+    return found
