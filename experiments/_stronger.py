@@ -17,7 +17,6 @@ from ._tasks import PooledClassification
 from .baselines import Gated, LRU, Thinned
 
 
-STRONGER = "WARP, stronger", "WARP, two layers", "LRU, stronger"
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
 EMBEDDED, SEEN = 16, 4
 # Features between two layers.
@@ -94,28 +93,51 @@ def harmonic(cycles: float) -> Maker:
     return maker
 
 
+def lru(
+    recipe: Recipe,
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    cycles: float,
+    dropout: float,
+    key: Any,
+) -> Thinned:
+    """Returns an LRU with the same, of as many parameters as `warp`."""
+    choice = {"length": length, "cycles": cycles, "dropout": dropout, "key": key}
+    model = rival(
+        harmonic(cycles),
+        channels,
+        classes,
+        length=length,
+        parameters=count(warp(recipe, channels, classes, **choice)),
+        key=key,
+    )
+    return Thinned(model, dropout)
+
+
+STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger": lru}
+
+
 def stronger(
-    recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
-) -> dict[str, Candidates]:
-    """Returns the models, each at every choice that validation data has: as many cycles
-    and as large a dropout as `recipe` lists. The LRU has as many parameters as one WARP.
+    name: str, recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
+) -> Candidates:
+    """Returns a model at every choice that validation data has: as many cycles and as
+    large a dropout as `recipe` lists.
+
+    - `name`: of `STRONGER`.
     """
     task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
-    sizes = recipe, channels, classes
-    found = {name: Candidates(task, {}) for name in STRONGER}
+    models = {}
     for cycles in recipe.strong_cycles:
-        for rate in recipe.strong_dropouts:
-            choice = {"length": length, "cycles": cycles, "dropout": rate, "key": key}
-            one = warp(*sizes, **choice)
-            lru = rival(
-                harmonic(cycles),
+        for dropout in recipe.strong_dropouts:
+            models[f"{cycles:g} cycles, dropout {dropout:g}"] = STRONGER[name](
+                recipe,
                 channels,
                 classes,
                 length=length,
-                parameters=count(one),
+                cycles=cycles,
+                dropout=dropout,
                 key=key,
             )
-            made = one, layered(*sizes, **choice), Thinned(lru, rate)
-            for name, model in zip(STRONGER, made):
-                found[name].models[f"{cycles:g} cycles, dropout {rate:g}"] = model
-    return found
+    return Candidates(task, models)

@@ -31,6 +31,10 @@ def an_lru(cycles=2.0):
     return perturbed(model, 1)
 
 
+def every(name):
+    return stronger(name, SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
+
+
 def series(seed=0):
     return jr.normal(jr.key(seed), (LENGTH, CHANNELS))
 
@@ -94,10 +98,8 @@ def test_an_lru_may_start_with_the_time_scales_of_warp():
 
 
 def test_both_have_the_same_choices_and_as_many_parameters():
-    models = stronger(SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
-    assert tuple(models) == STRONGER
-    (task, warps), (_, stacks), (_, lrus) = models.values()
-    assert all(found.task is task for found in models.values())
+    (task, warps), (own, stacks), (last, lrus) = map(every, STRONGER)
+    assert task == own == last
     assert list(warps) == list(stacks) == list(lrus)
     assert list(warps) == ["1 cycles, dropout 0.5", "2 cycles, dropout 0.5"]
     for label, model in warps.items():
@@ -114,8 +116,7 @@ def test_both_have_the_same_choices_and_as_many_parameters():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRONGER)
 def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
-    models = stronger(SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
-    task, found = models[name]
+    task, found = every(name)
     model = perturbed(found["2 cycles, dropout 0.5"], 1)
     mask = np.arange(LENGTH) < np.array([[LENGTH], [4], [5]])
     xs = np.where(mask[..., None], np.stack([series(s) for s in range(3)]), np.nan)
