@@ -149,12 +149,15 @@ def rival(
     return sized(make, parameters)
 
 
-def state_size(model: Model | Thinned) -> int:
+def state_size(model: Model | Thinned | wj.Stacked) -> int:
     """Returns how many real numbers a stream keeps: of a WARP the weights, of a rival all
     that its cell carries.
     """
     if isinstance(model, wj.WARP):
         return model.decoder.state_size
+    if isinstance(model, wj.Stacked):
+        parts: list[Any] = [*(layer.model for layer in model.layers), model.model]
+        return sum(map(state_size, parts))
     if isinstance(model, Thinned):
         return state_size(model.model)
     carry = jax.tree.leaves(eqx.filter_eval_shape(model.cell.init))

@@ -19,6 +19,8 @@ from .baselines import Gated, LRU, Thinned
 
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
 EMBEDDED, SEEN = 16, 4
+# Features between two layers.
+FEATURES = 16
 
 
 def warp(
@@ -50,6 +52,21 @@ def warp(
     )
 
 
+def layered(
+    recipe: Recipe, channels: int, classes: int, *, key: Any, **choice: Any
+) -> wj.Stacked:
+    """Returns two of these WARPs, one above the other: the lower one makes features of
+    every step, and the upper one is driven by them. The choices are those of `warp`.
+    """
+    embed_key, lower_key, mix_key, upper_key = jr.split(key, 4)
+    lower = warp(recipe, FEATURES, FEATURES, key=lower_key, **choice)
+    return wj.Stacked(
+        eqx.nn.Linear(channels, FEATURES, key=embed_key),
+        [wj.StackedLayer(lower, FEATURES, key=mix_key)],
+        warp(recipe, FEATURES, classes, key=upper_key, **choice),
+    )
+
+
 def harmonic(cycles: float) -> Maker:
     """Returns a maker of two blocks of LRUs that start as WARP's modes do, each between
     Griffin's and Mamba's convolution and gate.
@@ -76,36 +93,51 @@ def harmonic(cycles: float) -> Maker:
     return maker
 
 
+def lru(
+    recipe: Recipe,
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    cycles: float,
+    dropout: float,
+    key: Any,
+) -> Thinned:
+    """Returns an LRU with the same, of as many parameters as `warp`."""
+    choice = {"length": length, "cycles": cycles, "dropout": dropout, "key": key}
+    model = rival(
+        harmonic(cycles),
+        channels,
+        classes,
+        length=length,
+        parameters=count(warp(recipe, channels, classes, **choice)),
+        key=key,
+    )
+    return Thinned(model, dropout)
+
+
+STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger": lru}
+
+
 def stronger(
-    recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
-) -> dict[str, Candidates]:
-    """Returns both models, each at every choice that validation data has: as many cycles
-    and as large a dropout as `recipe` lists, for both. The LRU has as many parameters.
+    name: str, recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
+) -> Candidates:
+    """Returns a model at every choice that validation data has: as many cycles and as
+    large a dropout as `recipe` lists.
+
+    - `name`: of `STRONGER`.
     """
     task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
-    warps, lrus = {}, {}
+    models = {}
     for cycles in recipe.strong_cycles:
-        for rate in recipe.strong_dropouts:
-            label = f"{cycles:g} cycles, dropout {rate:g}"
-            chosen = warp(
+        for dropout in recipe.strong_dropouts:
+            models[f"{cycles:g} cycles, dropout {dropout:g}"] = STRONGER[name](
                 recipe,
                 channels,
                 classes,
                 length=length,
                 cycles=cycles,
-                dropout=rate,
+                dropout=dropout,
                 key=key,
             )
-            lru = rival(
-                harmonic(cycles),
-                channels,
-                classes,
-                length=length,
-                parameters=count(chosen),
-                key=key,
-            )
-            warps[label], lrus[label] = chosen, Thinned(lru, rate)
-    return {
-        "WARP, stronger": Candidates(task, warps),
-        "LRU, stronger": Candidates(task, lrus),
-    }
+    return Candidates(task, models)

@@ -9,7 +9,7 @@ from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run, Trial
-from ._stronger import stronger
+from ._stronger import STRONGER, stronger
 from ._tasks import PooledClassification
 from .baselines import random_convolutions
 
@@ -51,25 +51,22 @@ def run(config: Options) -> dict:
     _, length, channels = validation.xs.shape
     sizes, key = (channels, data.classes), run.key("models")
     plain = warps(recipe, *sizes, length=length, preset=config.preset, key=key)
-    strong = stronger(recipe, *sizes, length=length, key=run.key("models", "stronger"))
     task = PooledClassification(by_accuracy=True)
     budget = count(plain["low rank"])
     quick = config.preset == "quick" and not config.models
     wanted = [
         name
-        for name in (*plain, *CELLS, *strong, CONVOLUTIONS)
+        for name in (*plain, *CELLS, *STRONGER, CONVOLUTIONS)
         if run.wants(name) and (name in recipe.quick or not quick)
     ]
 
     def candidates(name: str) -> Candidates:
-        if name in strong:
-            return strong[name]
+        if name in STRONGER:
+            own = run.key("models", "stronger")
+            return stronger(name, recipe, *sizes, length=length, key=own)
+        own = run.key("models", name)
         model = plain.get(name) or rival(
-            name,
-            *sizes,
-            length=length,
-            parameters=budget,
-            key=run.key("models", name),
+            name, *sizes, length=length, parameters=budget, key=own
         )
         return Candidates(task, {"": model})
 

@@ -10,9 +10,9 @@ import pytest
 import warp_jax as wj
 from experiments._classifiers import Recipe
 from experiments._data import Split
-from experiments._rivals import rival
+from experiments._rivals import rival, state_size
 from experiments._run import count
-from experiments._stronger import harmonic, stronger
+from experiments._stronger import harmonic, STRONGER, stronger
 from experiments.baselines import Gated, LRU, Stack, Thinned
 
 from .helpers import assert_close, assert_same, perturbed
@@ -29,6 +29,10 @@ def an_lru(cycles=2.0):
     maker = harmonic(cycles)
     model = rival(maker, CHANNELS, CLASSES, length=LENGTH, parameters=400, key=key)
     return perturbed(model, 1)
+
+
+def every(name):
+    return stronger(name, SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
 
 
 def series(seed=0):
@@ -94,14 +98,13 @@ def test_an_lru_may_start_with_the_time_scales_of_warp():
 
 
 def test_both_have_the_same_choices_and_as_many_parameters():
-    models = stronger(SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
-    (task, warps), (same, lrus) = models.values()
-    assert tuple(models) == ("WARP, stronger", "LRU, stronger")
-    assert task is same
-    assert list(warps) == list(lrus)
+    (task, warps), (own, stacks), (last, lrus) = map(every, STRONGER)
+    assert task == own == last
+    assert list(warps) == list(stacks) == list(lrus)
     assert list(warps) == ["1 cycles, dropout 0.5", "2 cycles, dropout 0.5"]
     for label, model in warps.items():
         assert model.transition.rate == lrus[label].rate == 0.5
+        assert state_size(stacks[label]) > state_size(model) == model.decoder.state_size
         assert abs(count(lrus[label]) / count(model) - 1) < 0.1
     phases = [
         jnp.exp(model.transition.transition.dynamics.log_phase)
@@ -111,10 +114,9 @@ def test_both_have_the_same_choices_and_as_many_parameters():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ("WARP, stronger", "LRU, stronger"))
+@pytest.mark.parametrize("name", STRONGER)
 def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
-    models = stronger(SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
-    task, found = models[name]
+    task, found = every(name)
     model = perturbed(found["2 cycles, dropout 0.5"], 1)
     mask = np.arange(LENGTH) < np.array([[LENGTH], [4], [5]])
     xs = np.where(mask[..., None], np.stack([series(s) for s in range(3)]), np.nan)
