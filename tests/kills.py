@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 
 import equinox as eqx
 import jax
@@ -40,12 +41,20 @@ def small_loss(model: eqx.nn.MLP, xs: jax.Array, key: jax.Array) -> jax.Array:
     return wj.mse(jax.vmap(model)(noisy[:, :-1]), xs[:, -1:])
 
 
-def small_run(config: Config) -> dict:
-    """Trains a model at two rates on sines, in seconds, and writes all that a run can."""
+def small_run(config: Config, disturb: Callable[[], None] = lambda: None) -> dict:
+    """Trains a model at two rates on sines, in seconds.
+
+    - `disturb`: called with every figure of validation, and of the test.
+    """
     run = Run("small", "sines", config)
     phases = jnp.linspace(0, 6, 32)[:, None]
     xs = jnp.sin(phases + jnp.linspace(0, 6, 8)[None])
-    test = eqx.filter_jit(lambda model: small_loss(model, xs, jr.key(0)))
+    error = eqx.filter_jit(lambda model: small_loss(model, xs, jr.key(0)))
+
+    def figure(model: eqx.nn.MLP) -> float:
+        disturb()
+        return float(error(model))
+
     trial = Trial(
         name="MLP",
         model=eqx.nn.MLP(7, 1, 4, 1, key=run.key("model")),
@@ -53,8 +62,8 @@ def small_run(config: Config) -> dict:
         batches=wj.Batches(xs, 8, key=run.key("batches")),
         steps=run.config.steps or STEPS,
         state_size=0,
-        validate=lambda model: float(test(model)),
-        test=lambda model: {"forecast_mse": float(test(model))},
+        validate=figure,
+        test=lambda model: {"forecast_mse": figure(model)},
     )
     run.choose("MLP", trial.at((1e-3, 1e-2)))
     return run.finish()

@@ -104,7 +104,7 @@ def test_a_training_stops_when_told_and_goes_on_from_there(at, tmp_path, undistu
         reports.append(progress._replace(seconds=0))
 
     asked = iter(range(STEPS))
-    with pytest.raises(wj.Stopped, match="`fit.*`resume=True` goes on") as caught:
+    with pytest.raises(wj.Stopped, match=r"`fit.*`resume=True` goes on") as caught:
         train(tmp_path, stop=lambda: next(asked) == at, report=report)
     assert caught.value.step == at
     # Of no steps there is none.

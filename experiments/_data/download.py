@@ -2,6 +2,8 @@
 
 import pathlib
 import urllib.parse
+from collections.abc import Mapping
+from typing import Any
 
 import pooch
 
@@ -20,14 +22,20 @@ class Fetcher:
     that its server sends on to, and for another checksum; `OSError` for what cannot be had.
     """
 
-    def __init__(self, folder: pathlib.Path, url: str, registry: dict[str, str | None]):
+    def __init__(
+        self, folder: pathlib.Path, url: str, registry: Mapping[str, str | None]
+    ):
         _check(url)
-        self._pooch = pooch.create(folder, url, registry=registry, retry_if_failed=1)
+        self._pooch = pooch.create(
+            folder, url, registry=dict(registry), retry_if_failed=1
+        )
         self._download = pooch.HTTPDownloader(hooks={"response": _follow})
 
     def fetch(self, name: str) -> pathlib.Path:
         """Returns the path of the file, downloaded where it is not there yet."""
-        return pathlib.Path(self._pooch.fetch(name, downloader=self._download))
+        # The names of its arguments are others than those of the protocol.
+        download: Any = self._download
+        return pathlib.Path(self._pooch.fetch(name, downloader=download))
 
 
 def _check(url: str) -> None:

@@ -11,9 +11,9 @@ import zipfile
 
 import numpy as np
 
+from .._folder import write
 from .arrays import BROKEN, finite_numbers, read_arrays
 from .dataset import Dataset, Split
-from .._folder import write
 from .download import Fetcher
 from .ts_format import Cases, read_ts
 
