@@ -97,8 +97,17 @@ def by_hand(choices, w, xs, ts, valid):
 
 
 @pytest.mark.parametrize("transition", INNER)
-def test_a_step_is_a_power_of_the_time_that_passed(transition, precision):
-    """Against powers by eigenvectors, in NumPy."""
+def test_a_step_is_a_power_of_the_time_that_passed(transition, double):
+    check_power(transition)
+
+
+@pytest.mark.slow
+def test_a_step_is_a_power_in_single_precision():
+    check_power("subspace_spectral")
+
+
+def check_power(transition):
+    """Compares with powers by eigenvectors, in NumPy."""
     choices = Choices(transition, "hypernetwork", "increments", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(LENGTH)
     mask = np.array([0, 1, 1, 0, 1, 1, 1, 0], bool)
@@ -140,7 +149,7 @@ def check_grid(transition, roll, length=LENGTH):
 def test_time_passes_without_an_observation(double):
     timed, xs = make_timed(Choices("spectral"))[1], make_sequence(3)[0]
     ts, mask = UNIT * jnp.arange(3), jnp.array([True, False, True])
-    thetas, A = timed.weights(xs, ts, mask), timed.transition.matrix()
+    thetas, A = jit(timed.weights)(xs, ts, mask), timed.transition.matrix()
     jump = timed.transition.inject(jnp.append(xs[2] - xs[0], 9.0))
     assert_close(thetas[2], A @ A @ thetas[0] + jump)
 
@@ -195,6 +204,7 @@ def check_rolls(roll):
         assert abs((ahead - back) / (2 * step) - want_ts[i]) < 1e-7
 
 
+@pytest.mark.slow
 def test_streams_and_parts_give_the_whole(double):
     choices = Choices("subspace_spectral", "learnt", "signature", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(7)
@@ -221,6 +231,7 @@ def test_a_forecast_goes_to_any_times(double):
     assert not np.any(np.isclose(near[0], far[0]))
 
 
+@pytest.mark.slow
 def test_it_packs_drops_modes_and_has_gaps(double):
     """What composes with the discrete transition composes with this one."""
     model, (xs, ts) = make_timed(Choices("subspace_spectral"))[1], make_sequence(8)
@@ -245,6 +256,7 @@ def signal(ts):
     return jnp.stack([jnp.sin(angles).sum(1), jnp.cos(angles + 1).sum(1)], axis=1)
 
 
+@pytest.mark.slow
 def test_how_a_slow_signal_was_sampled_matters_little(double):
     """Irregular samples come to the same state, the nearer the more there are; in
     discrete time they come to another one.
