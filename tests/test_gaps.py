@@ -310,7 +310,7 @@ def test_losses_see_the_numbers_that_were_seen(getkey, double):
     assert_close(slope, error / 0.49 / SEEN.sum())
     constant = np.log(0.7) + np.log(2 * np.pi) / 2
     assert_close(value, np.sum(error**2) / 0.98 / SEEN.sum() + constant)
-    steps = SEEN.all(1)
+    steps = np.all(SEEN, axis=1)
     both = np.repeat(steps[:, None], 2, 1)
     assert_close(wj.mse(mean, target, both), wj.mse(mean, target, steps))
 
@@ -350,7 +350,7 @@ REFUSED = [
     (
         "mse(prediction, target, mask)",
         "valid step",
-        lambda m: wj.mse(*[SEEN * 1.0] * 2, SEEN & False),
+        lambda m: wj.mse(1.0 * SEEN, 1.0 * SEEN, SEEN & False),
     ),
 ]
 

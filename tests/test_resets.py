@@ -3,6 +3,8 @@
 # Wrong types are what is tested here.
 # pyright: reportArgumentType=false
 
+from typing import Any
+
 import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -137,7 +139,7 @@ def told(model, xs, ts, reset, mask=None, state=None, key=None):
     given = {"mask": mask, "state": state, "key": key}
     if reset is not None:
         given["reset"] = reset
-    outputs = None
+    outputs: Any = None
     roll = getattr(model, "roll", None)
     if not isinstance(roll, (wj.ChunkedRoll, wj.ConvolutionRoll)):
         outputs = model(xs, ts, ts, **given)
@@ -246,6 +248,7 @@ def test_a_scan_may_reset_where_it_likes(double):
 @pytest.mark.slow
 def test_stepping_a_compacted_model_anew_is_refused(double):
     model, (xs, ts) = make_model(Choices("low_rank")), make_packed()
+    small: Any
     small, state = model.compact(xs, ts, reset=BEGINS)
     assert_close(small.read(state, ts[-1]), model.last(xs, ts, ts[-1], reset=BEGINS))
     with pytest.raises(ValueError, match="cannot reset a state of `compact`"):

@@ -1,6 +1,7 @@
 """xs -> features -> ys: models on top of each other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -119,8 +120,8 @@ class Stacked(AbstractModel):
         keys = self._keys(key)
         features, _ = self._features(call, xs, ts, mask, state, keys, _begun(reset))
         top = None if state is None else state.hidden[-1]
-        given = {"state": top, "key": keys[-1]} | _begun(reset)
-        return self.model(features, ts, queries, mask, **given)
+        more = {"key": keys[-1]} | _begun(reset)
+        return self.model(features, ts, queries, mask, state=top, **more)
 
     def final(
         self,
@@ -138,8 +139,8 @@ class Stacked(AbstractModel):
         more = _begun(reset)
         features, states = self._features(call, xs, ts, mask, state, keys, more)
         before = None if state is None else state.hidden[-1]
-        given = {"mask": mask, "state": before, "key": keys[-1]} | more
-        top = self.model.final(features, ts, **given)
+        more = {"key": keys[-1]} | more
+        top = self.model.final(features, ts, mask=mask, state=before, **more)
         x = hold(xs, mask, None if state is None else state.x)[-1]
         return _state([*states, top], x)
 
@@ -210,7 +211,7 @@ def _state(states: list[State], x: Observation) -> State:
     return State(top.theta, x, top.t, hidden=tuple(states))
 
 
-def _begun(reset: Mask | None) -> dict[str, Mask]:
+def _begun(reset: Mask | None) -> dict[str, Any]:
     """Returns what models are given of resets; not all of them know such."""
     return {} if reset is None else {"reset": reset}
 
