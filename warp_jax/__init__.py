@@ -45,12 +45,7 @@ from ._drive import (
     Products as Products,
     Values as Values,
 )
-from ._fit import (
-    fit as fit,
-    History as History,
-    print_progress as print_progress,
-    Progress as Progress,
-)
+from ._fit import fit as fit
 from ._forecast import forecast as forecast, unroll as unroll
 from ._initial import (
     AbstractInitial as AbstractInitial,
@@ -84,6 +79,12 @@ from ._roll import (
 from ._save import load as load, save as save
 from ._span import Span as Span
 from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
+from ._training import (
+    History as History,
+    print_progress as print_progress,
+    Progress as Progress,
+    Stopped as Stopped,
+)
 from ._transition import (
     AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,
