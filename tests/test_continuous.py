@@ -114,7 +114,8 @@ def check_power(transition):
     want = by_hand(
         choices, plain(named_arrays(model)), np.asarray(xs), np.asarray(ts), mask
     )
-    run = jit(lambda m: (m.weights(xs, ts, mask), m(xs, ts, mask=mask)))
+    valid = jnp.asarray(mask)
+    run = jit(lambda m: (m.weights(xs, ts, valid), m(xs, ts, mask=valid)))
     got = [array[mask] for array in run(model)]
     assert_close(got, list(want))
 

@@ -61,12 +61,13 @@ def check_packed(choices, roll, mask, gaps=None):
     if gaps is not None:
         xs = jnp.where(gaps, xs, jnp.nan)
     valid = np.ones(LENGTH, bool) if mask is None else mask
+    mask = None if mask is None else jnp.asarray(mask)
 
     @jit
     def told(model, xs, ts):
         def loss(arguments):
             model, xs, ts = arguments
-            given = {"mask": mask, "reset": BEGINS}
+            given = {"mask": mask, "reset": jnp.asarray(BEGINS)}
             values = {
                 "outputs": model(xs, ts, ts + 0.125, **given),
                 "weights": model.weights(xs, ts, **given),
