@@ -160,7 +160,7 @@ def test_on_a_grid_it_is_the_discrete_transition(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transition, roll", zip(INNER, VARYING))
+@pytest.mark.parametrize("transition, roll", list(zip(INNER, VARYING)))
 def test_every_varying_roll_goes_in_continuous_time(transition, roll, double):
     check_grid(transition, roll)
 

@@ -102,7 +102,7 @@ def test_packed_sequences_are_separate_runs(transition, roll, double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transition, roll", zip(ROLLED, VARYING))
+@pytest.mark.parametrize("transition, roll", list(zip(ROLLED, VARYING)))
 def test_every_varying_roll_packs(transition, roll, double):
     check_packed(Choices(transition, "learnt"), roll, None)
 
