@@ -7,6 +7,7 @@ import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -30,9 +31,10 @@ from .test_streaming import in_parts
 
 jit = eqx.filter_jit
 UNIT = 0.25
-VARYING = "sequential", "segments", "auto", "associative"
+VARYING = "sequential", "segments", "auto", "associative", "segments"
 INNER = {
     "diagonal": lambda m: m.transition,
+    "low_rank": lambda m: m.transition,
     "spectral": lambda m: m.transition,
     "oscillatory": lambda m: m.transition,
     "subspace_spectral": lambda m: m.transition.dynamics,
@@ -42,6 +44,9 @@ INNER = {
 def make_timed(choices, roll=wj.AutoRoll(), unit=UNIT):
     """Returns a model, and the same in continuous time."""
     model, where = make_model(choices, roll=roll), INNER[choices.transition]
+    if choices.transition == "low_rank":
+        # Off its initial value A turns by more than it has a power for.
+        model = eqx.tree_at(lambda m: m.transition.V, model, replace_fn=lambda V: V / 4)
     if choices.transition == "diagonal":
         # A real power is that of a positive number.
         model = eqx.tree_at(lambda m: m.transition.a, model, replace_fn=jnp.abs)
@@ -103,7 +108,7 @@ def test_a_step_is_a_power_of_the_time_that_passed(transition, double):
 
 @pytest.mark.slow
 def test_a_step_is_a_power_in_single_precision():
-    check_power("subspace_spectral")
+    check_power("low_rank")
 
 
 def check_power(transition):
@@ -205,8 +210,9 @@ def check_rolls(roll):
 
 
 @pytest.mark.slow
-def test_streams_and_parts_give_the_whole(double):
-    choices = Choices("subspace_spectral", "learnt", "signature", True, "observing")
+@pytest.mark.parametrize("transition", ("subspace_spectral", "low_rank"))
+def test_streams_and_parts_give_the_whole(transition, double):
+    choices = Choices(transition, "learnt", "signature", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(7)
     parts = in_parts(model, xs, ts, ts + 0.1, 3)
     whole = parts.pop("whole")
@@ -349,6 +355,24 @@ def test_bad_uses_are_refused(kind, call, fragment, act, unchecked):
     with pytest.raises(kind) as caught:
         act(make_model())
     assert call in str(caught.value) and fragment in str(caught.value)
+
+
+def test_a_turn_without_powers_is_refused(unchecked):
+    low_rank = wj.LowRankTransition(14, 2, 2, key=jr.key(0))
+
+    def turned(angle):
+        """Turns the plane of U by an angle at each step."""
+        turn = jnp.array([[0.0, -angle], [angle, 0.0]])
+        V = low_rank.U @ (jax.scipy.linalg.expm(turn) - jnp.eye(2)).T
+        return wj.ContinuousTime(eqx.tree_at(lambda t: t.V, low_rank, V), 1.0)
+
+    half = turned(1.5).step(low_rank.U[:, 0], jnp.array([0, 0, 0.5]))
+    want = jnp.cos(0.75) * low_rank.U[:, 0] + jnp.sin(0.75) * low_rank.U[:, 1]
+    np.testing.assert_allclose(half, want, atol=1e-4)
+    with pytest.raises(ValueError, match="an A without real powers"):
+        turned(3.0).step(jnp.ones(14), jnp.ones(3))
+    with pytest.raises(TypeError, match="got LowRankTransition"):
+        wj.ContinuousTime(wj.LowRankTransition(9, 2, 3, key=jr.key(0)), 1.0)
 
 
 def test_what_has_no_powers_says_so():
