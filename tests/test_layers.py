@@ -10,11 +10,11 @@ ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
     {"_types", "_check"},
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
-    {"_save", "_batches", "_initial", "_transition", "_decoder"},
+    {"_save", "_batches", "_progress", "_initial", "_transition", "_decoder"},
     {"_roll"},
     {"_begin"},
     {"_model"},
-    {"_forecast", "_readout", "_stacked", "_fit", "physics"},
+    {"_forecast", "_readout", "_stacked", "_fit", "_spectrum", "physics"},
 )
 SOLVER = "physics/ode.py"
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

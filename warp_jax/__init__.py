@@ -43,12 +43,7 @@ from ._drive import (
     Products as Products,
     Values as Values,
 )
-from ._fit import (
-    fit as fit,
-    History as History,
-    print_progress as print_progress,
-    Progress as Progress,
-)
+from ._fit import fit as fit
 from ._forecast import forecast as forecast, unroll as unroll
 from ._initial import (
     AbstractInitial as AbstractInitial,
@@ -63,6 +58,11 @@ from ._loss import (
     mse as mse,
 )
 from ._model import WARP as WARP
+from ._progress import (
+    History as History,
+    print_progress as print_progress,
+    Progress as Progress,
+)
 from ._readout import (
     AbstractPooled as AbstractPooled,
     AbstractReadout as AbstractReadout,
@@ -81,6 +81,11 @@ from ._roll import (
 )
 from ._save import load as load, save as save
 from ._span import Span as Span
+from ._spectrum import (
+    RadiusBound as RadiusBound,
+    Spectrum as Spectrum,
+    spectrum as spectrum,
+)
 from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
 from ._transition import (
     AbstractModalTransition as AbstractModalTransition,

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ._check import (
     check_array,
@@ -16,11 +17,11 @@ from ._check import (
     check_length,
     check_mask,
     check_some_valid,
-    check_values,
+    check_steps,
 )
 from ._drive import advancing, hold
-from ._roll import Read
-from ._transition import Reduction
+from ._roll import AbstractRoll, moved, Read
+from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
 
@@ -66,8 +67,30 @@ class Begun(NamedTuple):
         if len(self.dxs):
             parts = self.model.transition, state, self.dxs, self.moves
             state = self.model.roll.last(*parts)
-        state = check_state(call, state, state)
+        state = self.check(call, state, state)
         return State(state, self.held[0][-1], self.held[1][-1], self.memory)
+
+    def check(self, call: str, outputs: Output, last: Array) -> Output:
+        """Returns `outputs`; raises where the last rolled state is not finite."""
+        length = len(self.held[0])
+
+        def first_bad(*operands):
+            # A state continued from comes before the first step.
+            step = _first_bad(*operands) - self.continued
+            # Of two rolls one may overflow where the other just does not.
+            return jnp.clip(step, 0, length - 1)
+
+        message = (
+            f"`{call}` came to a state that is not finite, at {{}}. Lower the learning "
+            "rate, give `LowRankTransition` the `length` of the sequences, keep the "
+            "spectral radius down with `fit(..., project=RadiusBound(1.0))`, or bound "
+            "the weights with `SequentialRoll(limit=...)`."
+        )
+        # A state that is not finite stays so: the last one tells of all.
+        bad = ~jnp.all(jnp.isfinite(last))
+        operands = self.model.roll, self.model.transition
+        operands = *operands, self.start, self.dxs, self.moves
+        return check_steps(outputs, bad, first_bad, operands, length, message)
 
 
 def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
@@ -157,11 +180,22 @@ def default_times(length: int, dtype) -> Times:
     return jnp.linspace(0, 1, length, dtype=dtype)
 
 
-def check_state(call: str, outputs: Output, theta: Weights) -> Output:
-    # A state that is not finite stays so: the last one tells of all.
-    message = (
-        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
-        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
-        "`SequentialRoll(limit=...)`."
-    )
-    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)
+def _first_bad(
+    roll: AbstractRoll,
+    transition: AbstractTransition,
+    start: Array,
+    dxs: Array,
+    moves: Mask | None,
+) -> Int[Array, ""]:
+    """Returns how many states are finite in a row, from `start` on."""
+
+    def turn(carry, inputs):
+        state, finite, count = carry
+        step = lambda state, dx: roll.step(transition, state, None, dx)[0]  # noqa: E731
+        state = moved(step, state, *inputs)
+        finite &= jnp.all(jnp.isfinite(state))
+        return (state, finite, count + finite), None
+
+    finite = jnp.all(jnp.isfinite(start))
+    carry = start, finite, finite.astype(int)
+    return lax.scan(turn, carry, (dxs, moves))[0][2]

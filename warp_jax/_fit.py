@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -15,48 +14,13 @@ from jaxtyping import Array, Float, PyTree
 
 from ._batches import in_order, Supply
 from ._check import check_integer
+from ._progress import History, print_progress, Progress, progress, Record
 from ._save import Checkpoints, Path
 from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
 Loss = Callable[[Any, Any, Key], Scalar]
-
-
-class Progress(NamedTuple):
-    """What `fit` reports as it goes.
-
-    - `step`, `steps`: how many steps are done, and how many there are.
-    - `loss`, `gradient_norm`: means since the last report.
-    - `validation`: the figure at this step, or `None` without a `validate`.
-    - `best`: the least validation figure so far, or `None`.
-    - `seconds`: since this call of `fit` began.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    gradient_norm: float
-    validation: float | None
-    best: float | None
-    seconds: float
-
-
-class History(NamedTuple):
-    """What a training went through.
-
-    - `loss`, `gradient_norm`: of every step, `(steps,)`, before its update.
-    - `validation`: pairs of a step and its figure.
-    - `best_step`: where the model that `fit` returned was taken: the least validation
-        figure, or the last step without a `validate`.
-    - `stopped_early`: whether `patience` ran out.
-    """
-
-    loss: Float[Array, " s"]
-    gradient_norm: Float[Array, " s"]
-    validation: tuple[tuple[int, float], ...]
-    best_step: int
-    stopped_early: bool
 
 
 class _Trained(eqx.Module):
@@ -75,32 +39,6 @@ class _Training(eqx.Module):
     best: PyTree
 
 
-class _Record(NamedTuple):
-    """All numbers beside them."""
-
-    step: int
-    validation: tuple[tuple[int, float], ...]
-
-    def best(self) -> tuple[int, float]:
-        # The first of equal figures, so that a plateau counts as no improvement.
-        return min(self.validation, key=lambda pair: pair[1])
-
-    def stale(self) -> int:
-        """Returns how many validations there have been since the best one."""
-        if not self.validation:
-            return 0
-        steps = [step for step, _ in self.validation]
-        return len(steps) - 1 - steps.index(self.best()[0])
-
-
-def print_progress(progress: Progress) -> None:
-    """Writes one plain line to stderr: what `fit` does by default."""
-    line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
-    if progress.validation is not None:
-        line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
-    print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
-
-
 def fit(
     model: Model,
     loss: Loss,
@@ -109,6 +47,7 @@ def fit(
     *,
     steps: int,
     key: Key,
+    project: Callable[[Model], Model] | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
     patience: int | None = None,
@@ -132,6 +71,8 @@ def fit(
 
     **Other arguments:**
 
+    - `project`: `model -> model`, of the same structure: what is done to the model after
+        each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
     - `every`: steps between reports, validations and checkpoints.
@@ -161,13 +102,14 @@ def fit(
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
     trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
-    training, record = _Training(trained, model), _Record(0, ())
+    training, record = _Training(trained, model), Record(0, ())
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
         loss,
         # What starts an optimizer is no part of a step, nor a reason to compile it anew.
         optimizer._replace(init=_begun),
+        project,
         key,
         validate,
         every,
@@ -200,6 +142,7 @@ class _Loop(NamedTuple):
     call: str
     loss: Loss
     optimizer: optax.GradientTransformation
+    project: Callable | None
     key: Key
     validate: Callable | None
     every: int
@@ -208,8 +151,8 @@ class _Loop(NamedTuple):
     report: Callable[[Progress], None] | None
 
     def run(
-        self, training: _Training, record: _Record, supply: Iterator[PyTree]
-    ) -> tuple[_Training, _Record]:
+        self, training: _Training, record: Record, supply: Iterator[PyTree]
+    ) -> tuple[_Training, Record]:
         began, steps = time.monotonic(), len(training.trained.losses)
         while record.step < steps and not self._out_of_patience(record):
             start, stop = (
@@ -222,7 +165,8 @@ class _Loop(NamedTuple):
             training = _Training(trained, trained.model if newest else training.best)
             if self.report is not None:
                 seconds = time.monotonic() - began
-                self.report(_progress(trained, record, start, seconds))
+                curves = trained.losses, trained.norms
+                self.report(progress(*curves, record, start, seconds))
             if self.folder is not None:
                 self.folder.save(stop, training, record._asdict() | {"steps": steps})
         return training, record
@@ -230,7 +174,7 @@ class _Loop(NamedTuple):
     def _advance(
         self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
     ) -> _Trained:
-        update = functools.partial(_update, self.loss, self.optimizer)
+        update = functools.partial(_update, self.loss, self.optimizer, self.project)
         for step in range(start, stop):
             batch = next(supply)
             try:
@@ -244,7 +188,7 @@ class _Loop(NamedTuple):
         _check_steps(self.call, trained, start, stop)
         return trained
 
-    def _judged(self, model: PyTree, record: _Record) -> _Record:
+    def _judged(self, model: PyTree, record: Record) -> Record:
         if self.validate is None:
             return record
         figure = float(self.validate(model))
@@ -254,23 +198,12 @@ class _Loop(NamedTuple):
             )
         return record._replace(validation=(*record.validation, (record.step, figure)))
 
-    def _out_of_patience(self, record: _Record) -> bool:
+    def _out_of_patience(self, record: Record) -> bool:
         return self.patience is not None and record.stale() >= self.patience
 
 
 def _blank(steps: int) -> Float[Array, " s"]:
     return jnp.full(steps, jnp.nan)
-
-
-def _progress(
-    trained: _Trained, record: _Record, start: int, seconds: float
-) -> Progress:
-    span = slice(start, record.step)
-    loss, norm = (float(jnp.mean(a[span])) for a in (trained.losses, trained.norms))
-    figure = record.validation[-1][1] if record.validation else None
-    best = record.best()[1] if record.validation else None
-    steps = len(trained.losses)
-    return Progress(record.step, steps, loss, norm, figure, best, seconds)
 
 
 def _begun(params: PyTree) -> PyTree:
@@ -281,6 +214,7 @@ def _begun(params: PyTree) -> PyTree:
 def _update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
+    project: Callable | None,
     trained: _Trained,
     batch: PyTree,
     key: Key,
@@ -297,8 +231,9 @@ def _update(
         value=value,
     )
     norm = optax.tree.norm(gradient)
+    model = eqx.apply_updates(model, changes)
     return _Trained(
-        eqx.apply_updates(model, changes),
+        model if project is None else project(model),
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
         trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
@@ -320,7 +255,7 @@ def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
 
 def _resume(
     call: str, folder: Checkpoints, training: _Training, resume: bool
-) -> tuple[_Training, _Record]:
+) -> tuple[_Training, Record]:
     if not resume:
         raise ValueError(
             f"`{call}` found checkpoints in {folder.folder}. Give `resume=True` to go on "
@@ -347,4 +282,4 @@ def _resume(
             f"in {folder.folder} has done; got steps={steps}."
         )
     validation = tuple((step, figure) for step, figure in notes["validation"])
-    return training, _Record(notes["step"], validation)
+    return training, Record(notes["step"], validation)

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ._abstract_model import AbstractModel
 from ._begin import default_times
@@ -14,6 +14,7 @@ from ._check import (
     check_increasing,
     check_integer,
     check_length,
+    check_steps,
     check_values,
     is_concrete,
 )
@@ -228,7 +229,16 @@ def _check_rolled(call: str, outputs: Output, state) -> Output:
     leaves = jax.tree.leaves(eqx.filter((outputs, state), eqx.is_inexact_array))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
     message = (
-        f"`{call}` ran out of the finite numbers. Lower the learning rate, raise "
-        "`forcing`, or bound the output with `ActivatedDecoder`."
+        f"`{call}` ran out of the finite numbers, at {{}}. Lower the learning rate, "
+        "raise `forcing`, or bound the output with `ActivatedDecoder`."
     )
-    return check_values(outputs, ~finite, message)
+    length = len(jax.tree.leaves(outputs)[0])
+    return check_steps(outputs, ~finite, _first_bad, (outputs,), length, message)
+
+
+def _first_bad(outputs: Output) -> Int[Array, ""]:
+    """Returns the first step whose output is not finite, or the last one of all."""
+    leaves = jax.tree.leaves(outputs)
+    bad = [jnp.any(~jnp.isfinite(leaf.reshape(len(leaf), -1)), 1) for leaf in leaves]
+    # After the last output there is a state, which is not read.
+    return jnp.argmax(jnp.any(jnp.stack(bad), 0).at[-1].set(True))

@@ -10,7 +10,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from ._abstract_model import AbstractModel
-from ._begin import begin, check_state
+from ._begin import begin
 from ._check import (
     check_array,
     check_finite,
@@ -150,7 +150,7 @@ class WARP(AbstractModel):
             return read_in_turns(read, steps, model.decoder.footprint)
 
         outputs, theta = begun.roll(read_all, (held_xs, held_ts, queries))
-        return check_state(call, outputs, theta)
+        return begun.check(call, outputs, theta)
 
     def weights(
         self,
@@ -168,7 +168,7 @@ class WARP(AbstractModel):
         call = "model.weights(xs, ts, mask)"
         begun = begin(self, call, xs, ts, mask, state, key)
         thetas, theta = begun.roll(lambda states, _: jax.vmap(begun.theta)(states), ())
-        return check_state(call, thetas, theta)
+        return begun.check(call, thetas, theta)
 
     def final(
         self,

@@ -6,6 +6,7 @@ from .auto import AutoRoll as AutoRoll
 from .base import (
     AbstractParallelRoll as AbstractParallelRoll,
     AbstractRoll as AbstractRoll,
+    moved as moved,
     Read as Read,
 )
 from .chunked import ChunkedRoll as ChunkedRoll

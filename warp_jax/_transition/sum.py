@@ -39,6 +39,12 @@ class SumTransition(AbstractElementwiseTransition):
     def gain(self) -> Scalar:
         return jnp.asarray(self.keep, float)
 
+    def bounded(self, radius: float) -> "SumTransition":
+        if not eqx.is_array(self.keep):
+            return SumTransition(self.state_size, min(self.keep, radius))
+        keep = jnp.clip(self.keep, -radius, radius)
+        return eqx.tree_at(lambda t: t.keep, self, keep)
+
     def matrix(self) -> Float[Array, "p p"]:
         return self.gain() * jnp.eye(self.state_size)
 
