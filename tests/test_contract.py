@@ -160,6 +160,12 @@ MODULES = {
     ),
     "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
     "Pooled": (lambda key: wj.Pooled(make_model(Choices("low_rank")), 2), _call),
+    "RadiusBound": (
+        lambda key: wj.RadiusBound(0.5),
+        lambda made, x: (
+            made(eqx.tree_at(lambda t: t.a, wj.DiagonalTransition(2, 2), x)).a
+        ),
+    ),
     "Reduction": (
         lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key).reduce(
             jnp.ones(STATE), None
@@ -186,6 +192,10 @@ MODULES = {
     "SubspaceTransition": (
         _subspace,
         lambda made, x: made.advance(jnp.ones(STATE), jnp.ones(4), x),
+    ),
+    "Spectrum": (
+        lambda key: wj.Spectrum(jnp.array([0.9 + 0.1j, 0.9 - 0.1j]), jnp.ones(2, int)),
+        lambda made, x: made.radius * x,
     ),
     "State": (
         lambda key: wj.State(jr.normal(key, (STATE,)), jnp.ones(2), jnp.array(0.0)),
@@ -353,6 +363,7 @@ CONTRACT = {
     "cross_entropy": "logits label",
     "fit": "model loss batches optimizer steps key",
     "save": "path model",
+    "spectrum": "transition",
     "load": "path like",
 }
 

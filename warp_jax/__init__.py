@@ -13,7 +13,7 @@ from importlib.metadata import version as _version
 
 from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
-from ._batches import Batches as Batches
+from ._batches import Batches as Batches, Window as Window, Windows as Windows
 from ._coordinates import (
     AbstractCoordinates as AbstractCoordinates,
     RasterCoordinates as RasterCoordinates,
@@ -58,6 +58,7 @@ from ._loss import (
     mse as mse,
 )
 from ._model import WARP as WARP
+from ._precision import cast as cast
 from ._progress import (
     History as History,
     print_progress as print_progress,

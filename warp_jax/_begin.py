@@ -20,6 +20,7 @@ from ._check import (
     check_steps,
 )
 from ._drive import advancing, hold
+from ._precision import matched, widened
 from ._roll import AbstractRoll, moved, Read
 from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
@@ -43,9 +44,10 @@ class Begun(NamedTuple):
         """Returns the weights of a rolled state."""
         return state if self.reduction is None else self.reduction.span.theta(state)
 
-    def hidden(self, state: Float[Array, " m"]) -> PyTree:
-        """Returns what has to be kept beside the weights of a rolled state."""
-        return self.kept(state)
+    def after(self, last: Float[Array, " m"]) -> State:
+        """Returns the state after the sequence, of the last rolled state."""
+        x, t = self.held[0][-1], self.held[1][-1]
+        return State(self.theta(last), x, t, self.memory, self.kept(last))
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -104,7 +106,10 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
-    xs = check_finite(call, "xs", xs, mask)
+    xs = check_finite(call, "xs", widened(xs), mask)
+    model = matched(call, model, "xs", xs)
+    if state is not None:
+        state = matched(call, state, "xs", xs)
     if ts is None:
         if state is not None:
             raise ValueError(
@@ -113,7 +118,7 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
             )
         ts = default_times(length, xs.dtype)
     else:
-        ts = check_array(call, "ts", ts, 1)
+        ts = check_array(call, "ts", ts, 1).astype(xs.dtype)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
         known = hold(ts, mask)
@@ -134,7 +139,6 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
     if moves is not None:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
         dxs = jnp.where(moves[:, None], dxs, 0)
-    _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
     start = state.theta if reduction is None else reduction.start
     kept = functools.partial(model.transition.kept, state.hidden)
@@ -163,20 +167,10 @@ def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
     return reduction, rolled
 
 
-def _check_dtype(call: str, transition, state: State, dxs: Array) -> None:
-    dx = jax.ShapeDtypeStruct(dxs.shape[1:], dxs.dtype)
-    advance = transition.advance
-    after = jax.eval_shape(advance, state.theta, state.hidden, dx)[0].dtype
-    if after != state.theta.dtype:
-        raise TypeError(
-            f"`{call}` mixes precisions: a state of {state.theta.dtype} and a drive of "
-            f"{dx.dtype} give a state of {after}. Cast the observations or the model "
-            "to one dtype."
-        )
-
-
 def default_times(length: int, dtype) -> Times:
     """Returns times spread evenly over [0, 1], of shape `(length,)`."""
+    # Half precision tells no more than some hundred times apart.
+    dtype = jnp.promote_types(dtype, jnp.float32)
     return jnp.linspace(0, 1, length, dtype=dtype)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
@@ -20,7 +21,7 @@ from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
-Loss = Callable[[Any, Any, Key], Scalar]
+Loss = Callable[..., Any]
 
 
 class _Trained(eqx.Module):
@@ -30,6 +31,7 @@ class _Trained(eqx.Module):
     optimizer_state: PyTree
     losses: Float[Array, " s"]
     norms: Float[Array, " s"]
+    carry: PyTree
 
 
 class _Training(eqx.Module):
@@ -47,6 +49,7 @@ def fit(
     *,
     steps: int,
     key: Key,
+    carry: PyTree = None,
     project: Callable[[Model], Model] | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
@@ -71,6 +74,10 @@ def fit(
 
     **Other arguments:**
 
+    - `carry`: what the first step is handed, and every step hands on to the next one: then
+        the loss is `(model, batch, key, carry) -> (scalar, carry)`, and no gradient flows
+        from a step to the one before. Any PyTree, as the states of streams: see
+        `Windows`. It is part of a checkpoint. By default nothing is handed on.
     - `project`: `model -> model`, of the same structure: what is done to the model after
         each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
@@ -101,7 +108,7 @@ def fit(
     if resume and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
+    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps), carry)
     training, record = _Training(trained, model), Record(0, ())
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
@@ -223,7 +230,8 @@ def _update(
     """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
-    value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
+    losing = eqx.filter_value_and_grad(_carrying, has_aux=True)
+    (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
     changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradient,
         trained.optimizer_state,
@@ -237,7 +245,27 @@ def _update(
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
         trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
+        carry,
     )
+
+
+def _carrying(model: PyTree, loss: Loss, batch: PyTree, key: Key, carry: PyTree):
+    """Returns the loss and what is handed on, nothing where nothing is."""
+    if carry is None:
+        return loss(model, batch, key), None
+    result = loss(model, batch, key, carry)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            "`fit(..., carry)` needs a loss `(model, batch, key, carry) -> (scalar, carry)`"
+            f"; got {result!r:.80} from it."
+        )
+    shapes = jax.eval_shape(lambda: (carry, result[1]))
+    if not eqx.tree_equal(*shapes):
+        raise TypeError(
+            "`fit(..., carry)` needs a loss that returns a carry like the one it is given, "
+            f"{shapes[0]}; got {shapes[1]}."
+        )
+    return result
 
 
 def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:

@@ -18,6 +18,7 @@ from ._check import (
     check_values,
     is_concrete,
 )
+from ._precision import widened
 from ._roll import scan_in_segments, segment_for
 from ._types import draw, Key, Observations, Output, point, ScalarLike, Times
 
@@ -55,11 +56,12 @@ def forecast(
     call = "forecast(model, xs, horizon, ts)"
     _check_steps(call, model)
     horizon = check_integer(call, "horizon", horizon, 1)
-    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     ts = _times(call, ts, len(xs) + horizon, xs)
     model, state = model.compact(xs, ts[: len(xs)])
     if known is not None:
-        known = check_finite(call, "known", check_array(call, "known", known, 2))
+        known = widened(check_array(call, "known", known, 2))
+        known = check_finite(call, "known", known)
         check_length(call, "known", known, horizon, "the predictions")
     _check_feedback(call, model, state, xs[0], 0 if known is None else known.shape[1])
 
@@ -115,7 +117,7 @@ def unroll(
     """
     call = "unroll(model, xs, ts, forcing, key)"
     _check_steps(call, model)
-    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     if len(xs) < 2:
         raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
     ts = _times(call, ts, len(xs), xs)

@@ -22,6 +22,7 @@ from ._coordinates import AbstractCoordinates, TimeCoordinate
 from ._decoder import AbstractDecoder
 from ._drive import AbstractDrive, Increments
 from ._initial import AbstractInitial
+from ._precision import matched, widened
 from ._roll import AbstractRoll, AutoRoll, Driven, read_in_turns, scan_by_adjoint
 from ._transition import AbstractTransition
 from ._types import (
@@ -124,6 +125,18 @@ class WARP(AbstractModel):
         that decrease, and values that are not finite, a state that overflows among them.
         Inside `jit` what the values alone tell is raised through `equinox.error_if`.
         """
+        return self.run(xs, ts, queries, mask, state=state, key=key)[0]
+
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> tuple[Output, State]:
         call = "model(xs, ts, queries, mask)"
         begun = begin(self, call, xs, ts, mask, state, key)
         held_xs, held_ts = begun.held
@@ -131,7 +144,7 @@ class WARP(AbstractModel):
             # Padding may have no time: it is read at the latest one known.
             queries = jnp.where(jnp.isfinite(begun.ts), begun.ts, held_ts)
         else:
-            queries = check_array(call, "queries", queries, 1)
+            queries = check_array(call, "queries", queries, 1).astype(begun.ts.dtype)
             check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
             queries = check_finite(call, "queries", queries)
         model = begun.model
@@ -149,8 +162,8 @@ class WARP(AbstractModel):
                 )
             return read_in_turns(read, steps, model.decoder.footprint)
 
-        outputs, theta = begun.roll(read_all, (held_xs, held_ts, queries))
-        return begun.check(call, outputs, theta)
+        outputs, last = begun.roll(read_all, (held_xs, held_ts, queries))
+        return begun.check(call, outputs, last), begun.after(last)
 
     def weights(
         self,
@@ -184,14 +197,7 @@ class WARP(AbstractModel):
         """
         call = "model.final(xs, ts, mask)"
         begun = begin(self, call, xs, ts, mask, state, key)
-        last = begun.last(call)
-        return State(
-            begun.theta(last.theta),
-            last.x,
-            last.t,
-            last.memory,
-            begun.hidden(last.theta),
-        )
+        return begun.after(begun.last(call).theta)
 
     def compact(
         self,
@@ -255,10 +261,10 @@ class WARP(AbstractModel):
         - `key`: for parts that are random in training.
         """
         call = "model.init(x, t)"
-        x = check_finite(call, "x", check_array(call, "x", x, 1))
+        x = check_finite(call, "x", widened(check_array(call, "x", x, 1)))
         self.check_input(call, x)
         t = check_finite(call, "t", _time(call, "t", t, x))
-        return self.first(x, t, key)
+        return matched(call, self, "x", x).first(x, t, key)
 
     def step(self, state: State, x: Observation, t: ScalarLike) -> State:
         """Takes the next observation. Streaming gives the numbers of a batch call.
@@ -276,14 +282,17 @@ class WARP(AbstractModel):
                 f"`{call}` needs `x` of shape {state.x.shape}, as in the state; got "
                 f"{x.shape}."
             )
+        x = widened(x)
+        model = matched(call, self, "x", x)
+        state = matched(call, state, "x", x)
         t = _time(call, "t", t, x)
         # Streams run inside scans, where a check of values would cost more than the step.
         if is_concrete(x, t, state.t):
             x = check_finite(call, "x", x)
             t = check_finite(call, "t", t)
             t = check_increasing(call, t, jnp.stack([state.t, t]))
-        dx, memory = self.drive.step(state, x, t)
-        theta, hidden = self.roll.step(self.transition, state.theta, state.hidden, dx)
+        dx, memory = model.drive.step(state, x, t)
+        theta, hidden = model.roll.step(model.transition, state.theta, state.hidden, dx)
         return State(theta, x, t, memory, hidden)
 
     def read(self, state: State, time: ScalarLike) -> Output:
@@ -291,8 +300,10 @@ class WARP(AbstractModel):
 
         **Returns:** an array of shape `(out,)`, or a distribution over one.
         """
-        time = _time("model.read(state, time)", "time", time, state.x)
-        return self.decoder(state, self.coordinates(time))
+        call = "model.read(state, time)"
+        time = _time(call, "time", time, state.x)
+        model = matched(call, self, "state.x", state.x)
+        return model.decoder(state, model.coordinates(time))
 
     def first(self, x: Observation, t: Scalar, key: Key | None) -> State:
         """Returns the state at a first observation; checks nothing."""

@@ -54,7 +54,7 @@ def bounded_parts(
         moved = (a + s) * (shrink(a + s, radius) - 1) - a * (shrink(a, radius) - 1)
         change = jnp.where(s == 0, 0, moved / jnp.where(s == 0, 1, s))
         # Both at once: the change, and the matrix itself, to see whether they can be had.
-        sides = jnp.concatenate([vectors * change, vectors * s]).T
+        sides = jnp.concatenate([vectors * change[None], vectors * s[None]]).T
         change, again = jnp.split(jnp.linalg.solve(vectors.T, sides).T.real, 2)
         error = jnp.linalg.norm(again - small)
         exact = error <= jnp.finfo(small.dtype).eps ** 0.5 * jnp.linalg.norm(small)
