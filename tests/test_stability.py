@@ -128,8 +128,7 @@ def test_a_spectrum_is_of_a_transition_that_is_finite():
 BOUNDED = ("dense", "diagonal", "block", "cut_block", "low_rank", "high_rank")
 
 
-@pytest.mark.parametrize("radius", (1.0, 0.9))
-@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("name, radius", zip(BOUNDED, (1.0, 0.9) * 3))
 def test_a_bound_brings_back_what_exceeds_and_nothing_else(name, radius, precision):
     transition = make_transition(name)
     assert wj.spectrum(transition).radius > 1.1

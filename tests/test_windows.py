@@ -18,7 +18,6 @@ from .helpers import (
     make_model,
     make_sequence,
     named_arrays,
-    TRANSITIONS,
 )
 from .oracle import Choices, decode, drive, gradient, matrices, run
 
@@ -51,7 +50,7 @@ def make_stack():
     return wj.Stacked(embed, [layer], make_model(Choices("dense")))
 
 
-@pytest.mark.parametrize("kind", (*TRANSITIONS, "stack"))
+@pytest.mark.parametrize("kind", ("dense", "low_rank", "subspace_dense", "stack"))
 def test_one_pass_gives_the_outputs_and_the_state(kind):
     stack = kind == "stack"
     model = make_stack() if stack else make_model(Choices(kind, drive="causal"))

@@ -89,7 +89,8 @@ class LowRankTransition(AbstractTransition):
         return self.B @ dx
 
     def matrix(self) -> Float[Array, "p p"]:
-        return self.a * jnp.eye(self.state_size) + self.U @ self.V.T
+        scaled = self.a * jnp.eye(self.state_size, dtype=self.a.dtype)
+        return scaled + self.U @ self.V.T
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B

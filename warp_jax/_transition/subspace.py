@@ -90,8 +90,9 @@ class SubspaceTransition(AbstractTransition):
         `(state, state)`: the identity but for the subspace.
         """
         size = self.dynamics.state_size
-        change = self.dynamics.matrix() - jnp.eye(size)
-        return jnp.eye(self.state_size) + self.P @ change @ jnp.linalg.pinv(self.P)
+        change = self.dynamics.matrix() - jnp.eye(size, dtype=self.P.dtype)
+        moving = self.P @ change @ jnp.linalg.pinv(self.P)
+        return jnp.eye(self.state_size, dtype=self.P.dtype) + moving
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.P @ self.dynamics.input_matrix()

@@ -39,6 +39,10 @@ class SumTransition(AbstractElementwiseTransition):
     def gain(self) -> Scalar:
         return jnp.asarray(self.keep, float)
 
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        # A number that is not trained has the precision of what it multiplies.
+        return gain.astype(theta.dtype) * theta
+
     def bounded(self, radius: float) -> "SumTransition":
         if not eqx.is_array(self.keep):
             return SumTransition(self.state_size, min(self.keep, radius))
