@@ -8,9 +8,12 @@ updates; and `bounded`, the same ones after `RadiusBound(1.0)`. Metrics of each 
 - `gradient_T`: the norm of the loss's gradient in all numbers of the transition.
 - `first_T`: its norm in the first state: what is still told of where a sequence began.
 - `radius_T`: the spectral radius of A.
+
+What overflows has no figure.
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import equinox as eqx
@@ -51,7 +54,7 @@ TRANSITIONS: dict[str, Make] = {
 class Options(Config):
     """What `gradients` can be asked for. Its `--steps` has no use: nothing is trained."""
 
-    noise: float = 1e-4
+    noise: float = 3e-4
     """Standard deviation of what is added to every number of a transition that is moved."""
 
 
@@ -107,10 +110,13 @@ def run(config: Options) -> dict:
                     initial=wj.LearntInitial(decoder.flatten(network)),
                 )
                 gradient, first = norms(model, xs, targets)
-                figures = metrics.setdefault(task, {})
-                figures[f"gradient_{length}"] = float(gradient)
-                figures[f"first_{length}"] = float(first)
-                figures[f"radius_{length}"] = float(wj.spectrum(transition).radius)
+                found = {
+                    f"gradient_{length}": float(gradient),
+                    f"first_{length}": float(first),
+                    f"radius_{length}": float(wj.spectrum(transition).radius),
+                }
+                found = {name: n for name, n in found.items() if math.isfinite(n)}
+                metrics.setdefault(task, {}).update(found)
         sizes = {"parameters": parameters, "state_size": decoder.state_size}
         for task, figures in metrics.items():
             run.reference(f"{task}: {name}", figures, **sizes)
