@@ -218,6 +218,8 @@ OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
+    "Window": lambda: wj.Window(jnp.ones((2, 3)), True),
+    "Windows": lambda: wj.Windows(jnp.ones((2, 4)), 3),
 }
 PUBLIC = {
     name: thing

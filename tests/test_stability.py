@@ -13,7 +13,6 @@ import warp_jax as wj
 from .helpers import (
     assert_close,
     assert_same,
-    joined,
     make_model,
     make_sequence,
     named_arrays,
@@ -128,7 +127,7 @@ def test_a_spectrum_is_of_a_transition_that_is_finite():
 BOUNDED = ("dense", "diagonal", "block", "cut_block", "low_rank", "high_rank")
 
 
-@pytest.mark.parametrize("name, radius", zip(BOUNDED, (1.0, 0.9) * 3))
+@pytest.mark.parametrize("name, radius", list(zip(BOUNDED, (1.0, 0.9) * 3)))
 def test_a_bound_brings_back_what_exceeds_and_nothing_else(name, radius, precision):
     transition = make_transition(name)
     assert wj.spectrum(transition).radius > 1.1

@@ -129,12 +129,11 @@ def train(model, streams, steps=8, **more):
     return wj.fit(model, loss, windows, optax.adam(0.01), **options)
 
 
-@pytest.mark.parametrize("transition", ("dense", "low_rank"))
-def test_a_training_goes_on_from_window_to_window(transition, double):
-    """Over two epochs and a half: the streams begin again with every one."""
-    model, streams = make_model(Choices(transition)), make_streams()
-    got, history = train(model, streams)
-    want, losses = by_hand(model, streams, 8, 0.01)
+def test_a_training_goes_on_from_window_to_window(double):
+    """Over more than an epoch: the streams begin again with every one."""
+    model, streams = make_model(Choices("low_rank")), make_streams()
+    got, history = train(model, streams, 5)
+    want, losses = by_hand(model, streams, 5, 0.01)
     assert_close(history.loss, losses)
     assert_close(
         eqx.filter(got, eqx.is_inexact_array), eqx.filter(want, eqx.is_inexact_array)
@@ -146,24 +145,20 @@ class Killed(BaseException):
 
 
 def test_a_training_that_is_resumed_has_its_carry(tmp_path):
+    """The checkpoint lies amid the streams, where what was carried counts."""
+    assert 4 % (STEPS // LENGTH)
     model, streams = make_model(Choices("subspace_dense")), make_streams()
-    want = train(model, streams)
+    want = train(model, streams, every=4)
 
     def report(progress):
-        if progress.step == 6:
+        if progress.step == 8:
             raise Killed
 
+    options = {"every": 4, "checkpoint": tmp_path}
     with pytest.raises(Killed):
-        train(model, streams, checkpoint=tmp_path, report=report)
+        train(model, streams, report=report, **options)
     other = make_model(Choices("subspace_dense"), seed=5)
-    got = train(other, streams, checkpoint=tmp_path, resume=True)
-    assert_same(got, want)
-    # The checkpoint was amid the streams, so that the carry counts.
-    assert 3 % (STEPS // LENGTH) == 0 and 4 % (STEPS // LENGTH)
-    got = train(other, streams, every=4, checkpoint=tmp_path / "b")
-    again = train(model, streams, 9, every=4, checkpoint=tmp_path / "b", resume=True)
-    assert_same(again[0], train(other, streams, 9, every=4)[0])
-    del got
+    assert_same(train(other, streams, resume=True, **options), want)
 
 
 def test_windows_are_consecutive_and_begin_again(tmp_path):
@@ -224,7 +219,6 @@ def test_a_hundred_thousand_steps_are_trained_on_in_bounded_memory():
     steps, length = 100_000, 500
     model = make_model(Choices("low_rank"))
     noise = np.random.default_rng(0).standard_normal((1, steps, 2)).astype(np.float32)
-    xs = np.cumsum(noise, axis=1) * 0.99 ** np.arange(steps)[None, ::-1, None]
     xs = np.float32(np.sin(np.cumsum(noise * 0.1, axis=1)))
     ts = np.linspace(0, 1, steps, dtype=np.float32)[None]
     ys = np.roll(xs, 3, axis=1)
