@@ -10,7 +10,15 @@ ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
     {"_types", "_check", "_precision"},
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
-    {"_save", "_batches", "_progress", "_initial", "_transition", "_decoder"},
+    {
+        "_save",
+        "_batches",
+        "_progress",
+        "_layout",
+        "_initial",
+        "_transition",
+        "_decoder",
+    },
     {"_roll"},
     {"_begin"},
     {"_model"},

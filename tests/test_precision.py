@@ -14,6 +14,7 @@ from .helpers import (
     assert_close,
     assert_same,
     DRIVES,
+    equations,
     joined,
     make_model,
     make_sequence,
@@ -173,17 +174,10 @@ def mixed(jaxpr):
     """Yields every operation that makes one floating-point precision of another, however
     deep. What is made without any, as a mask of indices, counts for nothing.
     """
-    for equation in jaxpr.eqns:
+    for equation in equations(jaxpr):
         given, made = floating(equation.invars), floating(equation.outvars)
         if len(given | made) > 1:
             yield equation.primitive.name, given, made
-        values = jax.tree.leaves(
-            list(equation.params.values()), is_leaf=lambda v: hasattr(v, "eqns")
-        )
-        for value in values:
-            value = getattr(value, "jaxpr", value)
-            if hasattr(value, "eqns"):
-                yield from mixed(value)
 
 
 def computed(choices, roll, dtype):

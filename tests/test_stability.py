@@ -13,10 +13,12 @@ import warp_jax as wj
 from .helpers import (
     assert_close,
     assert_same,
+    equations,
     make_model,
     make_sequence,
     named_arrays,
     perturbed,
+    subprograms,
     TOLERANCE,
     TRANSITIONS,
     x64,
@@ -327,23 +329,13 @@ def test_nothing_is_looked_for_where_all_is_finite():
 
     weights, rest = eqx.partition(model, eqx.is_inexact_array)
     slope = jax.grad(lambda weights: loss(eqx.combine(weights, rest)))
-    (search,) = branches(jax.make_jaxpr(slope)(weights).jaxpr)
+    (search,) = [
+        equation
+        for equation in equations(jax.make_jaxpr(slope)(weights).jaxpr)
+        if equation.primitive.name == "cond"
+        and any(
+            e.primitive.name == "scan" for p in subprograms(equation) for e in p.eqns
+        )
+    ]
     assert search.invars[0].aval.shape == ()
     assert [out.aval.dtype for out in search.outvars] == [jnp.result_type(int)]
-
-
-def branches(jaxpr):
-    """Yields every `cond` on a scalar that may search, wherever it is."""
-    for equation in jaxpr.eqns:
-        inner = jax.tree.leaves(
-            [v for v in equation.params.values()],
-            is_leaf=lambda v: hasattr(v, "jaxpr") or hasattr(v, "eqns"),
-        )
-        inner = [getattr(v, "jaxpr", v) for v in inner]
-        inner = [v for v in inner if hasattr(v, "eqns")]
-        if equation.primitive.name == "cond" and any(
-            e.primitive.name == "scan" for v in inner for e in v.eqns
-        ):
-            yield equation
-        for v in inner:
-            yield from branches(v)

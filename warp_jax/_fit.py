@@ -1,5 +1,6 @@
 """model, loss, batches -> a trained model."""
 
+import contextlib
 import functools
 import math
 import time
@@ -11,10 +12,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, Float, PyTree
 
 from ._batches import in_order, Supply
-from ._check import check_integer
+from ._check import check_integer, poisoning
+from ._layout import lay_out, Layout
 from ._progress import History, print_progress, Progress, progress, Record
 from ._save import Checkpoints, Path
 from ._types import Key, Scalar
@@ -51,6 +54,7 @@ def fit(
     key: Key,
     carry: PyTree = None,
     project: Callable[[Model], Model] | None = None,
+    mesh: Mesh | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
     patience: int | None = None,
@@ -80,6 +84,11 @@ def fit(
         `Windows`. It is part of a checkpoint. By default nothing is handed on.
     - `project`: `model -> model`, of the same structure: what is done to the model after
         each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
+    - `mesh`: devices to share each step, as `jax.make_mesh((8,), ("batch",))`: examples
+        are split over them, along the leading axis of every array of a batch and of the
+        carry, and parameters are on all. The numbers are those of one device, to
+        rounding. What a `loss` finds wrong with its values is then told as a loss of NaN.
+        By default one device does all.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
     - `every`: steps between reports, validations and checkpoints.
@@ -110,6 +119,7 @@ def fit(
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
     trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps), carry)
     training, record = _Training(trained, model), Record(0, ())
+    where = None if mesh is None else lay_out(call, mesh)
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
@@ -117,6 +127,7 @@ def fit(
         # What starts an optimizer is no part of a step, nor a reason to compile it anew.
         optimizer._replace(init=_begun),
         project,
+        where,
         key,
         validate,
         every,
@@ -127,6 +138,8 @@ def fit(
     try:
         if folder is not None and folder.latest() is not None:
             training, record = _resume(call, folder, training, resume)
+        if where is not None:
+            training = where.everywhere(training)
         supply = in_order(call, batches, record.step, steps)
         training, record = loop.run(training, record, supply)
     finally:
@@ -150,6 +163,7 @@ class _Loop(NamedTuple):
     loss: Loss
     optimizer: optax.GradientTransformation
     project: Callable | None
+    layout: Layout | None
     key: Key
     validate: Callable | None
     every: int
@@ -181,9 +195,17 @@ class _Loop(NamedTuple):
     def _advance(
         self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
     ) -> _Trained:
-        update = functools.partial(_update, self.loss, self.optimizer, self.project)
+        update = functools.partial(
+            _update, self.loss, self.optimizer, self.project, self.layout
+        )
         for step in range(start, stop):
             batch = next(supply)
+            if self.layout is not None:
+                batch = self.layout.apart(self.call, "a batch", _on_device(batch))
+                carry = self.layout.apart(self.call, "the carry", trained.carry)
+                trained = eqx.tree_at(
+                    lambda t: t.carry, trained, carry, is_leaf=lambda x: x is None
+                )
             try:
                 trained = update(trained, batch, self.key, jnp.asarray(step))
             except eqx.EquinoxRuntimeError as error:
@@ -209,6 +231,12 @@ class _Loop(NamedTuple):
         return self.patience is not None and record.stale() >= self.patience
 
 
+def _on_device(batch: PyTree) -> PyTree:
+    """Returns a batch whose arrays of NumPy are arrays of JAX."""
+    is_array = lambda leaf: eqx.is_array_like(leaf) and jnp.ndim(leaf)  # noqa: E731
+    return jax.tree.map(lambda a: jnp.asarray(a) if is_array(a) else a, batch)
+
+
 def _blank(steps: int) -> Float[Array, " s"]:
     return jnp.full(steps, jnp.nan)
 
@@ -222,6 +250,7 @@ def _update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
     project: Callable | None,
+    layout: Layout | None,
     trained: _Trained,
     batch: PyTree,
     key: Key,
@@ -231,7 +260,11 @@ def _update(
     model = trained.model
     key = jr.fold_in(key, step)
     losing = eqx.filter_value_and_grad(_carrying, has_aux=True)
-    (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
+    # One device that raises an error would leave the others waiting.
+    with contextlib.nullcontext() if layout is None else poisoning():
+        (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
+    if layout is not None:
+        gradient = layout.everywhere(gradient)
     changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradient,
         trained.optimizer_state,
