@@ -12,14 +12,14 @@ ROWS = (
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
     {
         "_save",
+        "_training",
         "_batches",
-        "_progress",
-        "_layout",
         "_initial",
         "_transition",
         "_decoder",
     },
-    {"_roll"},
+    {"_roll", "_checkpoints", "_layout"},
+    {"_resets"},
     {"_begin"},
     {"_model"},
     {"_forecast", "_readout", "_stacked", "_fit", "_spectrum", "physics"},
@@ -65,7 +65,7 @@ def test_files_are_short_and_stay_within_their_means(path):
     assert not outside & {"numpy", "pickle", "warp_jax"}
     assert "diffrax" not in outside or path.relative_to(ROOT).as_posix() == SOLVER
     assert "optax" not in outside or path.name == "_fit.py"
-    assert "orbax" not in outside or path.name == "_save.py"
+    assert "orbax" not in outside or path.name == "_checkpoints.py"
 
 
 def test_every_file_has_a_row():

@@ -13,7 +13,13 @@ from importlib.metadata import version as _version
 
 from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
-from ._batches import Batches as Batches, Window as Window, Windows as Windows
+from ._batches import (
+    Batches as Batches,
+    Bucket as Bucket,
+    bucket as bucket,
+    Window as Window,
+    Windows as Windows,
+)
 from ._coordinates import (
     AbstractCoordinates as AbstractCoordinates,
     RasterCoordinates as RasterCoordinates,
@@ -35,7 +41,9 @@ from ._drive import (
     AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
+    Elapsed as Elapsed,
     EmbeddedDrive as EmbeddedDrive,
+    Gaps as Gaps,
     Increments as Increments,
     JoinedDrive as JoinedDrive,
     LogSignature as LogSignature,
@@ -59,11 +67,6 @@ from ._loss import (
 )
 from ._model import WARP as WARP
 from ._precision import cast as cast
-from ._progress import (
-    History as History,
-    print_progress as print_progress,
-    Progress as Progress,
-)
 from ._readout import (
     AbstractPooled as AbstractPooled,
     AbstractReadout as AbstractReadout,
@@ -88,10 +91,17 @@ from ._spectrum import (
     spectrum as spectrum,
 )
 from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
+from ._training import (
+    History as History,
+    print_progress as print_progress,
+    Progress as Progress,
+    Stopped as Stopped,
+)
 from ._transition import (
     AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,
     BlockDiagonalTransition as BlockDiagonalTransition,
+    ContinuousTime as ContinuousTime,
     DenseTransition as DenseTransition,
     DiagonalTransition as DiagonalTransition,
     LowRankTransition as LowRankTransition,

@@ -16,12 +16,14 @@ from ._check import (
     check_increasing,
     check_length,
     check_mask,
+    check_seen,
     check_some_valid,
     check_steps,
 )
-from ._drive import advancing, hold
+from ._drive import advancing, counting, hold, hold_seen
 from ._precision import matched, widened
-from ._roll import AbstractRoll, moved, Read
+from ._resets import at_last, check_reset, fresh_states, Segments, weights
+from ._roll import AbstractRoll, Fresh, moved, Read, read_in_turns
 from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
@@ -39,10 +41,19 @@ class Begun(NamedTuple):
     moves: Mask | None
     continued: bool
     kept: Callable[[Array], PyTree]
+    fresh: Fresh | None
+    segments: Segments | None
+    weights: Callable[[Reduction, Segments, Array], Weights]
 
-    def theta(self, state: Float[Array, " m"]) -> Weights:
-        """Returns the weights of a rolled state."""
-        return state if self.reduction is None else self.reduction.span.theta(state)
+    def theta(
+        self, state: Float[Array, " m"], segment: Segments | None = None
+    ) -> Weights:
+        """Returns the weights of a rolled state, of the sequence that it belongs to."""
+        if self.reduction is None:
+            return state
+        if segment is None:
+            return self.reduction.span.theta(state)
+        return self.weights(self.reduction, segment, state)
 
     def after(self, last: Float[Array, " m"]) -> State:
         """Returns the state after the sequence, of the last rolled state."""
@@ -56,12 +67,44 @@ class Begun(NamedTuple):
             context = jax.tree.map(lambda a: jnp.concatenate([a[:1], a]), context)
         if len(self.dxs):
             parts = self.model.transition, self.start, self.dxs, self.moves
-            outputs, last = self.model.roll(*parts, read, context)
+            more = () if self.fresh is None else (self.fresh,)
+            outputs, last = self.model.roll(*parts, read, context, *more)
         else:
             outputs, last = read(self.start[None], context), self.start
         if self.continued:
             outputs = jax.tree.map(lambda a: a[1:], outputs)
         return outputs, last
+
+    def read(self, call: str, queries, footprint: int) -> tuple[Output, Array]:
+        """Returns what the model reads of every step, and the last rolled state.
+
+        - `footprint`: numbers that reading one state of weights holds.
+        """
+        held_xs, held_ts = self.held
+        if queries is None:
+            # Padding may have no time: it is read at the latest one known.
+            queries = jnp.where(jnp.isfinite(self.ts), self.ts, held_ts)
+        else:
+            queries = check_array(call, "queries", queries, 1).astype(self.ts.dtype)
+            check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
+            queries = check_finite(call, "queries", queries)
+        model = self.model
+
+        def read(step) -> Output:
+            theta, x, t, query, segment = step
+            if segment is not None:
+                theta = self.theta(theta, segment)
+            return model.decoder(State(theta, x, t), model.coordinates(query))
+
+        def read_all(thetas, context) -> Output:
+            steps = thetas, *context
+            if self.reduction is None or self.segments is not None:
+                # The states are held already; what their networks compute need not be.
+                return read_in_turns(jax.checkpoint(read), steps, footprint)
+            return read_in_turns(read, steps, model.decoder.footprint)
+
+        outputs, last = self.roll(read_all, (held_xs, held_ts, queries, self.segments))
+        return self.check(call, outputs, last), last
 
     def last(self, call: str) -> State:
         """Returns the last state, as the rolled model has it."""
@@ -91,12 +134,16 @@ class Begun(NamedTuple):
         # A state that is not finite stays so: the last one tells of all.
         bad = ~jnp.all(jnp.isfinite(last))
         operands = self.model.roll, self.model.transition
-        operands = *operands, self.start, self.dxs, self.moves
+        operands = *operands, self.start, self.dxs, self.moves, self.fresh
         return check_steps(outputs, bad, first_bad, operands, length, message)
 
 
-def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
-    """Returns all that a roll needs, checked."""
+def begin(
+    model, call: str, xs, ts, mask, state, key, reset=None, *, last: bool = False
+) -> Begun:
+    """Returns all that a roll needs, checked; of the `last` state alone where only that is
+    wanted.
+    """
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
     length = xs.shape[0]
     if length == 0:
@@ -106,10 +153,17 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
-    xs = check_finite(call, "xs", widened(xs), mask)
+    xs = widened(xs)
     model = matched(call, model, "xs", xs)
     if state is not None:
         state = matched(call, state, "xs", xs)
+    if reset is not None:
+        reset = check_reset(call, reset, length, ts)
+        # The first step of all begins a sequence in any case.
+        reset = reset & advancing(mask, length, state is not None)
+    seen = model.seen(xs)
+    counts = counting(mask, seen)
+    xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
             raise ValueError(
@@ -121,17 +175,30 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         ts = check_array(call, "ts", ts, 1).astype(xs.dtype)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
-        known = hold(ts, mask)
+        passed = hold(ts, mask)
         if state is not None:
-            known = jnp.append(state.t, hold(ts, mask, state.t))
-        ts = check_increasing(call, ts, known)
+            passed = jnp.append(state.t, hold(ts, mask, state.t))
+        ts = check_increasing(call, ts, passed, reset)
     continued = state is not None
+    known = xs
+    if seen is not None:
+        before = jnp.zeros_like(xs[0]) if state is None else state.x
+        known = hold_seen(xs, counts, before, reset)
+    if reset is not None and last:
+        # What was before the last reset leaves no trace in the last state.
+        mask = jnp.ones(length, bool) if mask is None else mask
+        starts = (None, None) if state is None else (state.x, state.t)
+        steps = hold(known, mask, starts[0]), hold(ts, mask, starts[1])
+        segments = Segments.of(reset, *steps)
+        state, mask, key = at_last(call, model, segments, state, mask, key)
+        reset = None
     if state is None:
-        held = hold(xs, mask), hold(ts, mask)
+        held = hold(known, mask), hold(ts, mask)
         state = model.first(held[0][0], held[1][0], key)
     else:
-        held = hold(xs, mask, state.x), hold(ts, mask, state.t)
-    dxs, memory = model.drive(state, xs, ts, mask)
+        held = hold(known, mask, state.x), hold(ts, mask, state.t)
+    more = () if reset is None else (reset,)
+    dxs, memory = model.drive(state, xs, ts, mask, *more)
     moves = None if mask is None else advancing(mask, length, continued)
     if not continued:
         # A sequence begins at its first valid step, so the first one never moves.
@@ -140,10 +207,31 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
         dxs = jnp.where(moves[:, None], dxs, 0)
     reduction, rolled = _reduce(call, model, state)
+    fresh = segments = None
+    if reset is not None:
+        segments = Segments.of(reset, *held)
+        # Each sequence has a span of its own, so that the weights are formed and read.
+        rolled = eqx.tree_at(lambda m: m.decoder, rolled, model.decoder)
+        steps = Segments(reset, jnp.arange(length), *held)
+        if not continued:
+            steps = jax.tree.map(lambda array: array[1:], steps)
+        fresh = fresh_states(model, steps, key, reduction is not None)
     start = state.theta if reduction is None else reduction.start
     kept = functools.partial(model.transition.kept, state.hidden)
     return Begun(
-        rolled, reduction, start, memory, ts, held, dxs, moves, continued, kept
+        rolled,
+        reduction,
+        start,
+        memory,
+        ts,
+        held,
+        dxs,
+        moves,
+        continued,
+        kept,
+        fresh,
+        segments,
+        functools.partial(weights, model, key),
     )
 
 
@@ -180,6 +268,7 @@ def _first_bad(
     start: Array,
     dxs: Array,
     moves: Mask | None,
+    fresh: Fresh | None,
 ) -> Int[Array, ""]:
     """Returns how many states are finite in a row, from `start` on."""
 
@@ -192,4 +281,4 @@ def _first_bad(
 
     finite = jnp.all(jnp.isfinite(start))
     carry = start, finite, finite.astype(int)
-    return lax.scan(turn, carry, (dxs, moves))[0][2]
+    return lax.scan(turn, carry, (dxs, moves, fresh))[0][2]

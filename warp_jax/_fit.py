@@ -8,40 +8,34 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
 from jax.sharding import Mesh
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from ._batches import in_order, Supply
 from ._check import check_integer, poisoning
+from ._checkpoints import Checkpoints
 from ._layout import lay_out, Layout
-from ._progress import History, print_progress, Progress, progress, Record
-from ._save import Checkpoints, Path
+from ._save import Path
+from ._training import (
+    blank,
+    carrying,
+    History,
+    print_progress,
+    Progress,
+    progress,
+    Record,
+    Stopped,
+    Trained,
+    Training,
+)
 from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
 Loss = Callable[..., Any]
-
-
-class _Trained(eqx.Module):
-    """The arrays that every step changes."""
-
-    model: PyTree
-    optimizer_state: PyTree
-    losses: Float[Array, " s"]
-    norms: Float[Array, " s"]
-    carry: PyTree
-
-
-class _Training(eqx.Module):
-    """All arrays of a training: what a checkpoint holds."""
-
-    trained: _Trained
-    best: PyTree
 
 
 def fit(
@@ -61,6 +55,7 @@ def fit(
     checkpoint: Path | None = None,
     keep: int = 2,
     resume: bool = False,
+    stop: Callable[[], bool] | None = None,
     report: Callable[[Progress], None] | None = print_progress,
 ) -> tuple[Model, History]:
     """Trains a model by gradient descent.
@@ -97,14 +92,20 @@ def fit(
     - `keep`: how many of the latest checkpoints remain.
     - `resume`: continue from the newest checkpoint of that folder, if there is one. The
         numbers are those of a training that was never interrupted, provided that `batches`
-        depends on the number of the step alone, or an iterable begins the same way.
+        depends on the number of the step alone, or an iterable begins the same way. A
+        checkpoint that is cut off or changed is removed with a `RuntimeWarning`, and the
+        one before it taken, so `keep` should be 2 at least.
+    - `stop`: asked before each step; at the first True the training writes a checkpoint and
+        raises `Stopped`. For a signal that says that the machine will go.
     - `report`: called every `every` steps; by default prints a line. `None` is silent.
 
     **Returns:** the model, and the `History`.
 
     **Raises:** `FloatingPointError`, naming the step, when the loss or the gradient is not
     finite; checkpoints hold only what was finite. `ValueError` when an iterator runs out,
-    or a folder already holds checkpoints and `resume` is False.
+    or a folder already holds checkpoints and `resume` is False, or holds none that can be
+    read. `OSError` when a checkpoint cannot be written; the last one is then intact.
+    `Stopped` when `stop` says so.
     """
     call = "fit(model, loss, batches, optimizer, steps, key)"
     steps = check_integer(call, "steps", steps, 1)
@@ -116,10 +117,12 @@ def fit(
             raise ValueError(f"`{call}` needs `validate` to have patience={patience}.")
     if resume and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
+    if stop is not None and checkpoint is None:
+        raise ValueError(f"`{call}` needs `checkpoint` to stop with; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps), carry)
-    training, record = _Training(trained, model), Record(0, ())
-    where = None if mesh is None else lay_out(call, mesh)
+    trained = Trained(model, optimizer_state, blank(steps), blank(steps), carry)
+    training, record = Training(trained, model), Record(0, ())
+    layout = None if mesh is None else lay_out(call, mesh)
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
@@ -127,19 +130,20 @@ def fit(
         # What starts an optimizer is no part of a step, nor a reason to compile it anew.
         optimizer._replace(init=_begun),
         project,
-        where,
+        layout,
         key,
         validate,
         every,
         patience,
         folder,
+        stop,
         report,
     )
     try:
         if folder is not None and folder.latest() is not None:
             training, record = _resume(call, folder, training, resume)
-        if where is not None:
-            training = where.everywhere(training)
+        if layout is not None:
+            training = layout.everywhere(training)
         supply = in_order(call, batches, record.step, steps)
         training, record = loop.run(training, record, supply)
     finally:
@@ -169,53 +173,66 @@ class _Loop(NamedTuple):
     every: int
     patience: int | None
     folder: Checkpoints | None
+    stop: Callable[[], bool] | None
     report: Callable[[Progress], None] | None
 
     def run(
-        self, training: _Training, record: Record, supply: Iterator[PyTree]
-    ) -> tuple[_Training, Record]:
+        self, training: Training, record: Record, supply: Iterator[PyTree]
+    ) -> tuple[Training, Record]:
         began, steps = time.monotonic(), len(training.trained.losses)
         while record.step < steps and not self._out_of_patience(record):
-            start, stop = (
-                record.step,
-                min(steps, (record.step // self.every + 1) * self.every),
+            # A training that was stopped in between reports as if it had not been.
+            start = record.step - record.step % self.every
+            trained, reached = self._advance(
+                training.trained, record.step, min(steps, start + self.every), supply
             )
-            trained = self._advance(training.trained, start, stop, supply)
-            record = self._judged(trained.model, record._replace(step=stop))
+            if reached < min(steps, start + self.every):
+                raise self._stopped(Training(trained, training.best), record, reached)
+            record = self._judged(trained.model, record._replace(step=reached))
             newest = self.validate is not None and record.stale() == 0
-            training = _Training(trained, trained.model if newest else training.best)
+            training = Training(trained, trained.model if newest else training.best)
             if self.report is not None:
                 seconds = time.monotonic() - began
-                curves = trained.losses, trained.norms
-                self.report(progress(*curves, record, start, seconds))
-            if self.folder is not None:
-                self.folder.save(stop, training, record._asdict() | {"steps": steps})
+                self.report(progress(trained, record, start, seconds))
+            self._keep(training, record)
         return training, record
 
-    def _advance(
-        self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
-    ) -> _Trained:
-        update = functools.partial(
-            _update, self.loss, self.optimizer, self.project, self.layout
+    def _keep(self, training: Training, record: Record) -> None:
+        if self.folder is not None:
+            notes = record._asdict() | {"steps": len(training.trained.losses)}
+            self.folder.save(record.step, training, notes)
+
+    def _stopped(self, training: Training, record: Record, reached: int) -> Stopped:
+        if reached > record.step:
+            self._keep(training, record._replace(step=reached))
+        return Stopped(
+            f"`{self.call}` was asked to stop after step {reached}. `resume=True` goes on "
+            "from there.",
+            reached,
         )
-        for step in range(start, stop):
+
+    def _advance(
+        self, trained: Trained, start: int, stop: int, supply: Iterator[PyTree]
+    ) -> tuple[Trained, int]:
+        """Returns what is trained, and the step that it was trained to."""
+        given = self.loss, self.optimizer, self.project, self.layout
+        update = functools.partial(_update, *given)
+        reached = start
+        while reached < stop and not (self.stop is not None and self.stop()):
             batch = next(supply)
             if self.layout is not None:
-                batch = self.layout.apart(self.call, "a batch", _on_device(batch))
-                carry = self.layout.apart(self.call, "the carry", trained.carry)
-                trained = eqx.tree_at(
-                    lambda t: t.carry, trained, carry, is_leaf=lambda x: x is None
-                )
+                batch, trained = self.layout.shared(self.call, batch, trained)
             try:
-                trained = update(trained, batch, self.key, jnp.asarray(step))
+                trained = update(trained, batch, self.key, jnp.asarray(reached))
             except eqx.EquinoxRuntimeError as error:
                 # Around the reason lie a stack and hints, which the cause still shows.
                 _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
                 raise FloatingPointError(
-                    f"`{self.call}` stopped at step {step}: {reason.splitlines()[0]}"
+                    f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
-        _check_steps(self.call, trained, start, stop)
-        return trained
+            reached += 1
+        _check_steps(self.call, trained, start, reached)
+        return trained, reached
 
     def _judged(self, model: PyTree, record: Record) -> Record:
         if self.validate is None:
@@ -231,16 +248,6 @@ class _Loop(NamedTuple):
         return self.patience is not None and record.stale() >= self.patience
 
 
-def _on_device(batch: PyTree) -> PyTree:
-    """Returns a batch whose arrays of NumPy are arrays of JAX."""
-    is_array = lambda leaf: eqx.is_array_like(leaf) and jnp.ndim(leaf)  # noqa: E731
-    return jax.tree.map(lambda a: jnp.asarray(a) if is_array(a) else a, batch)
-
-
-def _blank(steps: int) -> Float[Array, " s"]:
-    return jnp.full(steps, jnp.nan)
-
-
 def _begun(params: PyTree) -> PyTree:
     raise NotImplementedError("The state of this optimizer is begun already.")
 
@@ -251,15 +258,15 @@ def _update(
     optimizer: optax.GradientTransformation,
     project: Callable | None,
     layout: Layout | None,
-    trained: _Trained,
+    trained: Trained,
     batch: PyTree,
     key: Key,
     step: Array,
-) -> _Trained:
+) -> Trained:
     """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
-    losing = eqx.filter_value_and_grad(_carrying, has_aux=True)
+    losing = eqx.filter_value_and_grad(carrying, has_aux=True)
     # One device that raises an error would leave the others waiting.
     with contextlib.nullcontext() if layout is None else poisoning():
         (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
@@ -273,7 +280,7 @@ def _update(
     )
     norm = optax.tree.norm(gradient)
     model = eqx.apply_updates(model, changes)
-    return _Trained(
+    return Trained(
         model if project is None else project(model),
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
@@ -282,26 +289,7 @@ def _update(
     )
 
 
-def _carrying(model: PyTree, loss: Loss, batch: PyTree, key: Key, carry: PyTree):
-    """Returns the loss and what is handed on, nothing where nothing is."""
-    if carry is None:
-        return loss(model, batch, key), None
-    result = loss(model, batch, key, carry)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(
-            "`fit(..., carry)` needs a loss `(model, batch, key, carry) -> (scalar, carry)`"
-            f"; got {result!r:.80} from it."
-        )
-    shapes = jax.eval_shape(lambda: (carry, result[1]))
-    if not eqx.tree_equal(*shapes):
-        raise TypeError(
-            "`fit(..., carry)` needs a loss that returns a carry like the one it is given, "
-            f"{shapes[0]}; got {shapes[1]}."
-        )
-    return result
-
-
-def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
+def _check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
     finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
     bad = ~finite[start:stop]
     if jnp.any(bad):
@@ -315,8 +303,8 @@ def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
 
 
 def _resume(
-    call: str, folder: Checkpoints, training: _Training, resume: bool
-) -> tuple[_Training, Record]:
+    call: str, folder: Checkpoints, training: Training, resume: bool
+) -> tuple[Training, Record]:
     if not resume:
         raise ValueError(
             f"`{call}` found checkpoints in {folder.folder}. Give `resume=True` to go on "
@@ -330,17 +318,18 @@ def _resume(
 
         return eqx.tree_at(where, training, [change(c) for c in where(training)])
 
-    notes = folder.notes()
-    like = curves(training, lambda _: _blank(notes["steps"]))
-    # A training may be resumed with more steps than it was begun with.
-    training = curves(
-        folder.restore(like),
-        lambda curve: jnp.append(curve[: notes["step"]], _blank(steps))[:steps],
+    training, notes = folder.restore(
+        lambda notes: curves(training, lambda _: blank(notes["steps"]))
     )
     if notes["step"] > steps:
         raise ValueError(
             f"`{call}` needs `steps` of at least the {notes['step']} that the checkpoint "
             f"in {folder.folder} has done; got steps={steps}."
         )
+    # A training may be resumed with more steps than it was begun with.
+    training = curves(
+        training,
+        lambda curve: jnp.append(curve[: notes["step"]], blank(steps))[:steps],
+    )
     validation = tuple((step, figure) for step, figure in notes["validation"])
     return training, Record(notes["step"], validation)

@@ -4,8 +4,11 @@ from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
+
+from ._training import Trained
 
 
 Tree = TypeVar("Tree", bound=PyTree)
@@ -41,6 +44,18 @@ class Layout(NamedTuple):
                     f"shape {shape}."
                 )
         return eqx.filter_shard(tree, self.split)
+
+    def shared(
+        self, call: str, batch: PyTree, trained: Trained
+    ) -> tuple[PyTree, Trained]:
+        """Returns a batch and what is carried into it, both split."""
+        is_array = lambda leaf: eqx.is_array_like(leaf) and jnp.ndim(leaf)  # noqa: E731
+        batch = jax.tree.map(lambda a: jnp.asarray(a) if is_array(a) else a, batch)
+        carry = self.apart(call, "the carry", trained.carry)
+        trained = eqx.tree_at(
+            lambda t: t.carry, trained, carry, is_leaf=lambda part: part is None
+        )
+        return self.apart(call, "a batch", batch), trained
 
 
 def lay_out(call: str, mesh) -> Layout:
