@@ -194,10 +194,10 @@ def test_a_bound_says_what_it_cannot_bound():
         wj.RadiusBound(1.0)({"a": jnp.ones(2)})
 
     class Own(wj.SumTransition):
-        bounded = wj.AbstractTransition.bounded
+        bounded = wj.AbstractTransition.bounded  # type: ignore
 
     with pytest.raises(TypeError, match="does not know how to bound a Own"):
-        wj.RadiusBound(1.0)(Own(2))
+        wj.RadiusBound(1.0)(Own(2))  # type: ignore
 
 
 @pytest.mark.parametrize("name", ("dense", "low_rank"))
@@ -220,8 +220,7 @@ def test_a_training_keeps_the_bound(name):
 def grown(choices, factor):
     """Returns a model whose state grows by the factor in each step, roughly."""
     model = make_model(choices)
-    scaled = jax.tree.map(lambda a: a * factor, model.transition.A)
-    return eqx.tree_at(lambda m: m.transition.A, model, scaled)
+    return eqx.tree_at(lambda m: m.transition.A, model, replace_fn=lambda A: factor * A)
 
 
 def step_of(caught):
@@ -272,6 +271,14 @@ def test_a_sequence_that_is_continued_counts_its_own_steps():
     with pytest.raises(ValueError) as caught:
         model(xs[10:], ts[10:], state=state)
     assert step_of(caught) == f"{step - 10} of 50"
+
+
+def test_a_sequence_that_begins_after_others_counts_with_them():
+    model, (xs, ts) = grown(Choices(), 8.0), make_sequence(60)
+    step = 12 + first_bad(model, xs[12:], ts[12:])
+    with pytest.raises(ValueError) as caught:
+        model(xs, ts, reset=jnp.arange(60) == 12)
+    assert step_of(caught) == f"{step} of 60"
 
 
 @pytest.mark.parametrize("roll", (wj.SequentialRoll(), wj.ChunkedRoll(4)))

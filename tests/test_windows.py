@@ -110,7 +110,7 @@ def by_hand(model, streams, steps, rate):
         def mean(model, xs=xs, ts=ts, ys=ys, carry=carry, place=place):
             total, after = 0.0, []
             for i in range(STREAMS):
-                own = carry[i] if place else None
+                own = carry[i] if carry is not None and place else None
                 outputs = model(xs[i], ts[i], state=own)
                 after.append(model.final(xs[i], ts[i], state=own))
                 total += jnp.mean((outputs - ys[i]) ** 2) / STREAMS
@@ -212,7 +212,9 @@ def test_a_loss_has_to_hand_on_what_it_is_handed():
 def temporary(function, *arguments):
     """Returns how many bytes XLA takes for a function beside what goes in and comes out."""
     lowered = jax.jit(function).lower(*arguments)
-    return lowered.compile().memory_analysis().temp_size_in_bytes
+    analysis = lowered.compile().memory_analysis()
+    assert analysis is not None
+    return analysis.temp_size_in_bytes
 
 
 @pytest.mark.slow
@@ -226,7 +228,7 @@ def test_a_hundred_thousand_steps_are_trained_on_in_bounded_memory():
         initial=wj.LearntInitial(decoder.flatten(network)),
     )
     noise = np.random.default_rng(0).standard_normal((1, steps, 2))
-    xs = np.float32(np.sin(np.cumsum(noise * 0.1, axis=1)))
+    xs = np.sin(np.cumsum(noise * 0.1, axis=1)).astype(np.float32)
     ts = np.linspace(0, 1, steps, dtype=np.float32)[None]
     ys = xs[:, :1] - xs
     windows = wj.Windows((xs, ts, ys), length)

@@ -61,7 +61,6 @@ class AbstractModel(eqx.Module):
         *,
         state: State | None = None,
         key: Key | None = None,
-        **given: Any,
     ) -> tuple[Output, State]:
         """Reads the output after every step, and goes on from where it is given a `state`:
         what training on a stream needs, window after window.
@@ -70,9 +69,8 @@ class AbstractModel(eqx.Module):
 
         **Returns:** what a call does, and what `final` does, from one pass.
         """
-        given |= {"state": state, "key": key}
-        outputs = self(xs, ts, queries, mask, **given)
-        return outputs, self.final(xs, ts, mask=mask, **given)
+        outputs = self(xs, ts, queries, mask, state=state, key=key)
+        return outputs, self.final(xs, ts, mask=mask, state=state, key=key)
 
     def last(
         self,
