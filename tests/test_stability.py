@@ -1,5 +1,7 @@
 """Spectra, a bound on them, and the step at which a state leaves the finite."""
 
+import json
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ import optax
 import pytest
 
 import warp_jax as wj
+from experiments.__main__ import main
 
 from .helpers import (
     assert_close,
@@ -19,7 +22,6 @@ from .helpers import (
     named_arrays,
     perturbed,
     subprograms,
-    TOLERANCE,
     TRANSITIONS,
     x64,
 )
@@ -62,17 +64,22 @@ def clipped(A, radius):
 
 
 @pytest.mark.parametrize("name", TRANSITIONS)
-def test_a_spectrum_is_that_of_the_matrix(name, precision):
-    transition = make_transition(name)
+def test_a_spectrum_is_that_of_the_matrix(name, double):
+    same_spectrum(wj.spectrum, make_transition(name), 1e-9)
+
+
+@pytest.mark.parametrize("name", ("dense", "low_rank"))
+def test_a_spectrum_in_single_precision_and_compiled(name):
+    same_spectrum(eqx.filter_jit(wj.spectrum), make_transition(name), 1e-4)
+
+
+def same_spectrum(spectrum, transition, tolerance):
     want = np.linalg.eigvals(np.asarray(transition.matrix(), np.float64))
-    for got in (wj.spectrum(transition), eqx.filter_jit(wj.spectrum)(transition)):
-        values = np.repeat(np.asarray(got.eigenvalues), np.asarray(got.multiplicity))
-        tolerance = (
-            10 * TOLERANCE["x64" if jax.config.read("jax_enable_x64") else "f32"]
-        )
-        assert paired(values, want) < tolerance
-        assert_close(got.radius, np.max(np.abs(want)))
-        assert np.all(np.diff(got.modulus) <= 0)
+    got = spectrum(transition)
+    values = np.repeat(np.asarray(got.eigenvalues), np.asarray(got.multiplicity))
+    assert paired(values, want) < tolerance
+    assert_close(got.radius, np.max(np.abs(want)))
+    assert np.all(np.diff(got.modulus) <= 0)
 
 
 def test_a_spectrum_costs_what_the_structure_allows():
@@ -126,10 +133,10 @@ def test_a_spectrum_is_of_a_transition_that_is_finite():
         wj.spectrum(dense([[1, jnp.nan], [0, 1]]))
 
 
-BOUNDED = ("dense", "diagonal", "block", "cut_block", "low_rank", "high_rank")
+BOUNDED = ("dense", "diagonal", "cut_block", "low_rank")
 
 
-@pytest.mark.parametrize("name, radius", list(zip(BOUNDED, (1.0, 0.9) * 3)))
+@pytest.mark.parametrize("name, radius", list(zip(BOUNDED, (1.0, 0.9) * 2)))
 def test_a_bound_brings_back_what_exceeds_and_nothing_else(name, radius, precision):
     transition = make_transition(name)
     assert wj.spectrum(transition).radius > 1.1
@@ -144,7 +151,7 @@ def test_a_bound_brings_back_what_exceeds_and_nothing_else(name, radius, precisi
     assert_close(again, bounded)
 
 
-@pytest.mark.parametrize("name", TRANSITIONS)
+@pytest.mark.parametrize("name", ("dense", "block", "high_rank", "subspace_dense"))
 def test_a_bound_that_is_kept_changes_nothing(name):
     transition = make_transition(name)
     radius = 1.01 * float(wj.spectrum(transition).radius)
@@ -152,7 +159,7 @@ def test_a_bound_that_is_kept_changes_nothing(name):
 
 
 @pytest.mark.parametrize("name", ("spectral", "oscillatory"))
-def test_modes_are_bounded_by_what_is_learnt(name, precision):
+def test_modes_are_bounded_by_what_is_learnt(name, double):
     transition = make_transition(name)
     assert_same(wj.RadiusBound(1.0)(transition), transition)
     radius = float(jnp.median(wj.spectrum(transition).modulus))
@@ -346,3 +353,14 @@ def test_nothing_is_looked_for_where_all_is_finite():
     ]
     assert search.invars[0].aval.shape == ()
     assert [out.aval.dtype for out in search.outvars] == [jnp.result_type(int)]
+
+
+@pytest.mark.slow
+def test_gradients_at_the_start_are_measured(tmp_path):
+    with jax.numpy_rank_promotion("allow"):
+        main(["gradients", "--models", "low rank", "--out", str(tmp_path / "run")])
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    rows = {row["model"]: row["metrics"] for row in summary["results"]}
+    assert set(rows) == {f"{task}: low rank" for task in ("start", "moved", "bounded")}
+    assert rows["bounded: low rank"]["radius_256"] <= 1 + 1e-6
+    assert rows["moved: low rank"]["gradient_256"] > 0
