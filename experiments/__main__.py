@@ -11,6 +11,7 @@ from . import (
     completion,
     digits,
     forecasting,
+    gradients,
     in_context,
     lorenz,
     lotka_volterra,
@@ -22,6 +23,7 @@ from . import (
     speed,
     spirals,
 )
+from ._signals import SIGNALS
 
 
 EXPERIMENTS = {
@@ -31,6 +33,7 @@ EXPERIMENTS = {
     "completion": completion.run,
     "digits": digits.run,
     "forecasting": forecasting.run,
+    "gradients": gradients.run,
     "in_context": in_context.run,
     "lorenz": lorenz.run,
     "lotka_volterra": lotka_volterra.run,
@@ -54,9 +57,12 @@ def main(arguments: list[str] | None = None) -> None:
         args=arguments,
     )
     try:
-        command()
+        with SIGNALS.heeded():
+            command()
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, OSError) and SIGNALS.command:
+            print(f"Once that is mended, `{SIGNALS.command}`.", file=sys.stderr)
         raise SystemExit(2) from error
 
 

@@ -106,6 +106,12 @@ MODULES = {
     "CausalConvolution": (lambda key: wj.CausalConvolution(2, 3, 2, key=key), _drive),
     "ChunkedRoll": (lambda key: wj.ChunkedRoll(2), _roll),
     "Clip": (lambda key: wj.Clip(0.5), lambda made, x: made(x)),
+    "ContinuousTime": (
+        lambda key: wj.ContinuousTime(
+            wj.SpectralTransition(STATE, DRIVEN, length=20, key=key), 0.5
+        ),
+        lambda made, x: made.step(jnp.ones(STATE), jnp.append(x, x[0] ** 2)),
+    ),
     "ConvolutionRoll": (lambda key: wj.ConvolutionRoll(), _roll),
     "DenseTransition": _transition(wj.DenseTransition),
     "DiagonalTransition": _transition(wj.DiagonalTransition),
@@ -115,11 +121,16 @@ MODULES = {
         lambda key: wj.Gaussian(jr.normal(key, (2,)), jnp.ones(2)),
         lambda made, x: made.sample(jr.key(0)) * x,
     ),
+    "Elapsed": (lambda key: wj.Elapsed(wj.Increments()), _drive),
     "EmbeddedDrive": (
         lambda key: wj.EmbeddedDrive(
             wj.Values(), eqx.nn.MLP(2, 3, 4, 1, jax.nn.silu, key=key)
         ),
         _drive,
+    ),
+    "Gaps": (
+        lambda key: wj.Gaps(wj.Increments(time_channel=True), seen_channels=True),
+        lambda made, x: _drive(made, x.at[1].set(jnp.nan)),
     ),
     "JoinedDrive": (
         lambda key: wj.JoinedDrive(wj.Increments(True), wj.LogSignature(window=2)),
@@ -160,6 +171,12 @@ MODULES = {
     ),
     "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
     "Pooled": (lambda key: wj.Pooled(make_model(Choices("low_rank")), 2), _call),
+    "RadiusBound": (
+        lambda key: wj.RadiusBound(0.5),
+        lambda made, x: (
+            made(eqx.tree_at(lambda t: t.a, wj.DiagonalTransition(2, 2), x)).a
+        ),
+    ),
     "Reduction": (
         lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key).reduce(
             jnp.ones(STATE), None
@@ -187,6 +204,10 @@ MODULES = {
         _subspace,
         lambda made, x: made.advance(jnp.ones(STATE), jnp.ones(4), x),
     ),
+    "Spectrum": (
+        lambda key: wj.Spectrum(jnp.array([0.9 + 0.1j, 0.9 - 0.1j]), jnp.ones(2, int)),
+        lambda made, x: made.radius * x,
+    ),
     "State": (
         lambda key: wj.State(jr.normal(key, (STATE,)), jnp.ones(2), jnp.array(0.0)),
         lambda made, x: made.theta * x[0],
@@ -206,8 +227,12 @@ MODULES |= USES
 # Classes that hold a training or its data, and are no part of a model.
 OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
+    "Bucket": lambda: wj.bucket([jnp.ones((4, 2))])[0],
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
+    "Stopped": lambda: wj.Stopped("asked to stop", 3),
+    "Window": lambda: wj.Window(jnp.ones((2, 3)), True),
+    "Windows": lambda: wj.Windows(jnp.ones((2, 4)), 3),
 }
 PUBLIC = {
     name: thing
@@ -353,6 +378,7 @@ CONTRACT = {
     "cross_entropy": "logits label",
     "fit": "model loss batches optimizer steps key",
     "save": "path model",
+    "spectrum": "transition",
     "load": "path like",
 }
 

@@ -8,13 +8,21 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
-    {"_types", "_check"},
+    {"_types", "_check", "_precision"},
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
-    {"_save", "_batches", "_initial", "_transition", "_decoder"},
-    {"_roll"},
+    {
+        "_save",
+        "_training",
+        "_batches",
+        "_initial",
+        "_transition",
+        "_decoder",
+    },
+    {"_roll", "_checkpoints", "_layout"},
+    {"_resets"},
     {"_begin"},
     {"_model"},
-    {"_forecast", "_readout", "_stacked", "_fit", "physics"},
+    {"_forecast", "_readout", "_stacked", "_fit", "_spectrum", "physics"},
 )
 SOLVER = "physics/ode.py"
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}
@@ -57,7 +65,7 @@ def test_files_are_short_and_stay_within_their_means(path):
     assert not outside & {"numpy", "pickle", "warp_jax"}
     assert "diffrax" not in outside or path.relative_to(ROOT).as_posix() == SOLVER
     assert "optax" not in outside or path.name == "_fit.py"
-    assert "orbax" not in outside or path.name == "_save.py"
+    assert "orbax" not in outside or path.name == "_checkpoints.py"
 
 
 def test_every_file_has_a_row():

@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.lax as lax
+from jaxtyping import Array, Bool, Float
 
 from ._types import (
     Key,
@@ -51,6 +52,28 @@ class AbstractModel(eqx.Module):
     ) -> State:
         """Returns the state after the last valid step."""
 
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+        **given: Any,
+    ) -> tuple[Output, State]:
+        """Reads the output after every step, and goes on from where it is given a `state`:
+        what training on a stream needs, window after window.
+
+        **Arguments:** those of a call, `given` being what else the model takes, as the
+        `reset` of a `WARP`.
+
+        **Returns:** what a call does, and what `final` does, from one pass.
+        """
+        outputs = self(xs, ts, queries, mask, state=state, key=key, **given)
+        return outputs, self.final(xs, ts, mask=mask, state=state, key=key, **given)
+
     def last(
         self,
         xs: Observations,
@@ -60,16 +83,18 @@ class AbstractModel(eqx.Module):
         *,
         state: State | None = None,
         key: Key | None = None,
+        **given: Any,
     ) -> Output:
         """Reads the output after the last valid step, and computes no other output.
 
         **Arguments:** those of a call, but for
 
         - `query`: when to read, a scalar; by default the time of the last valid step.
+        - `given`: what else the model's `final` takes, as the `reset` of a `WARP`.
 
         **Returns:** an array of shape `(out,)`, or a distribution over one.
         """
-        final = self.final(xs, ts, mask=mask, state=state, key=key)
+        final = self.final(xs, ts, mask=mask, state=state, key=key, **given)
         return self.read(final, final.t if query is None else query)
 
     def compact(
@@ -85,6 +110,12 @@ class AbstractModel(eqx.Module):
         and to read many times; by default this model, and what `final` returns.
         """
         return self, self.final(xs, ts, mask=mask, state=state, key=key)
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        """Returns which numbers of observations were seen, of the same shape, or `None`,
+        the default, for a model that takes no gaps: see `Gaps`.
+        """
+        return None
 
     def scan(
         self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any

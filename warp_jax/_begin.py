@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ._check import (
     check_array,
@@ -15,12 +16,15 @@ from ._check import (
     check_increasing,
     check_length,
     check_mask,
+    check_seen,
     check_some_valid,
-    check_values,
+    check_steps,
 )
-from ._drive import advancing, hold
-from ._roll import Read
-from ._transition import Reduction
+from ._drive import advancing, counting, hold, hold_seen
+from ._precision import matched, widened
+from ._resets import at_last, check_reset, fresh_states, Segments, weights
+from ._roll import AbstractRoll, Fresh, moved, Read, read_in_turns
+from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
 
@@ -37,14 +41,24 @@ class Begun(NamedTuple):
     moves: Mask | None
     continued: bool
     kept: Callable[[Array], PyTree]
+    fresh: Fresh | None
+    segments: Segments | None
+    weights: Callable[[Reduction, Segments, Array], Weights]
 
-    def theta(self, state: Float[Array, " m"]) -> Weights:
-        """Returns the weights of a rolled state."""
-        return state if self.reduction is None else self.reduction.span.theta(state)
+    def theta(
+        self, state: Float[Array, " m"], segment: Segments | None = None
+    ) -> Weights:
+        """Returns the weights of a rolled state, of the sequence that it belongs to."""
+        if self.reduction is None:
+            return state
+        if segment is None:
+            return self.reduction.span.theta(state)
+        return self.weights(self.reduction, segment, state)
 
-    def hidden(self, state: Float[Array, " m"]) -> PyTree:
-        """Returns what has to be kept beside the weights of a rolled state."""
-        return self.kept(state)
+    def after(self, last: Float[Array, " m"]) -> State:
+        """Returns the state after the sequence, of the last rolled state."""
+        x, t = self.held[0][-1], self.held[1][-1]
+        return State(self.theta(last), x, t, self.memory, self.kept(last))
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -53,12 +67,44 @@ class Begun(NamedTuple):
             context = jax.tree.map(lambda a: jnp.concatenate([a[:1], a]), context)
         if len(self.dxs):
             parts = self.model.transition, self.start, self.dxs, self.moves
-            outputs, last = self.model.roll(*parts, read, context)
+            more = () if self.fresh is None else (self.fresh,)
+            outputs, last = self.model.roll(*parts, read, context, *more)
         else:
             outputs, last = read(self.start[None], context), self.start
         if self.continued:
             outputs = jax.tree.map(lambda a: a[1:], outputs)
         return outputs, last
+
+    def read(self, call: str, queries, footprint: int) -> tuple[Output, Array]:
+        """Returns what the model reads of every step, and the last rolled state.
+
+        - `footprint`: numbers that reading one state of weights holds.
+        """
+        held_xs, held_ts = self.held
+        if queries is None:
+            # Padding may have no time: it is read at the latest one known.
+            queries = jnp.where(jnp.isfinite(self.ts), self.ts, held_ts)
+        else:
+            queries = check_array(call, "queries", queries, 1).astype(self.ts.dtype)
+            check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
+            queries = check_finite(call, "queries", queries)
+        model = self.model
+
+        def read(step) -> Output:
+            theta, x, t, query, segment = step
+            if segment is not None:
+                theta = self.theta(theta, segment)
+            return model.decoder(State(theta, x, t), model.coordinates(query))
+
+        def read_all(thetas, context) -> Output:
+            steps = thetas, *context
+            if self.reduction is None or self.segments is not None:
+                # The states are held already; what their networks compute need not be.
+                return read_in_turns(jax.checkpoint(read), steps, footprint)
+            return read_in_turns(read, steps, model.decoder.footprint)
+
+        outputs, last = self.roll(read_all, (held_xs, held_ts, queries, self.segments))
+        return self.check(call, outputs, last), last
 
     def last(self, call: str) -> State:
         """Returns the last state, as the rolled model has it."""
@@ -66,12 +112,38 @@ class Begun(NamedTuple):
         if len(self.dxs):
             parts = self.model.transition, state, self.dxs, self.moves
             state = self.model.roll.last(*parts)
-        state = check_state(call, state, state)
+        state = self.check(call, state, state)
         return State(state, self.held[0][-1], self.held[1][-1], self.memory)
 
+    def check(self, call: str, outputs: Output, last: Array) -> Output:
+        """Returns `outputs`; raises where the last rolled state is not finite."""
+        length = len(self.held[0])
 
-def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
-    """Returns all that a roll needs, checked."""
+        def first_bad(*operands):
+            # A state continued from comes before the first step.
+            step = _first_bad(*operands) - self.continued
+            # Of two rolls one may overflow where the other just does not.
+            return jnp.clip(step, 0, length - 1)
+
+        message = (
+            f"`{call}` came to a state that is not finite, at {{}}. Lower the learning "
+            "rate, give `LowRankTransition` the `length` of the sequences, keep the "
+            "spectral radius down with `fit(..., project=RadiusBound(1.0))`, or bound "
+            "the weights with `SequentialRoll(limit=...)`."
+        )
+        # A state that is not finite stays so: the last one tells of all.
+        bad = ~jnp.all(jnp.isfinite(last))
+        operands = self.model.roll, self.model.transition
+        operands = *operands, self.start, self.dxs, self.moves, self.fresh
+        return check_steps(outputs, bad, first_bad, operands, length, message)
+
+
+def begin(
+    model, call: str, xs, ts, mask, state, key, reset=None, *, last: bool = False
+) -> Begun:
+    """Returns all that a roll needs, checked; of the `last` state alone where only that is
+    wanted.
+    """
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
     length = xs.shape[0]
     if length == 0:
@@ -81,7 +153,17 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
-    xs = check_finite(call, "xs", xs, mask)
+    xs = widened(xs)
+    model = matched(call, model, "xs", xs)
+    if state is not None:
+        state = matched(call, state, "xs", xs)
+    if reset is not None:
+        reset = check_reset(call, reset, length, ts)
+        # The first step of all begins a sequence in any case.
+        reset = reset & advancing(mask, length, state is not None)
+    seen = model.seen(xs)
+    counts = mask if seen is None else counting(mask, seen)
+    xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
             raise ValueError(
@@ -90,20 +172,33 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
             )
         ts = default_times(length, xs.dtype)
     else:
-        ts = check_array(call, "ts", ts, 1)
+        ts = check_array(call, "ts", ts, 1).astype(xs.dtype)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
-        known = hold(ts, mask)
+        passed = hold(ts, mask)
         if state is not None:
-            known = jnp.append(state.t, hold(ts, mask, state.t))
-        ts = check_increasing(call, ts, known)
+            passed = jnp.append(state.t, hold(ts, mask, state.t))
+        ts = check_increasing(call, ts, passed, reset)
     continued = state is not None
+    known = xs
+    if seen is not None:
+        before = jnp.zeros_like(xs[0]) if state is None else state.x
+        known = hold_seen(xs, counting(mask, seen), before, reset)
+    if reset is not None and last:
+        # What was before the last reset leaves no trace in the last state.
+        mask = jnp.ones(length, bool) if mask is None else mask
+        starts = (None, None) if state is None else (state.x, state.t)
+        steps = hold(known, mask, starts[0]), hold(ts, mask, starts[1])
+        segments = Segments.of(reset, *steps)
+        state, mask, key = at_last(call, model, segments, state, mask, key)
+        reset = None
     if state is None:
-        held = hold(xs, mask), hold(ts, mask)
+        held = hold(known, mask), hold(ts, mask)
         state = model.first(held[0][0], held[1][0], key)
     else:
-        held = hold(xs, mask, state.x), hold(ts, mask, state.t)
-    dxs, memory = model.drive(state, xs, ts, mask)
+        held = hold(known, mask, state.x), hold(ts, mask, state.t)
+    more = () if reset is None else (reset,)
+    dxs, memory = model.drive(state, xs, ts, mask, *more)
     moves = None if mask is None else advancing(mask, length, continued)
     if not continued:
         # A sequence begins at its first valid step, so the first one never moves.
@@ -111,12 +206,32 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
     if moves is not None:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
         dxs = jnp.where(moves[:, None], dxs, 0)
-    _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
+    fresh = segments = None
+    if reset is not None:
+        segments = Segments.of(reset, *held)
+        # Each sequence has a span of its own, so that the weights are formed and read.
+        rolled = eqx.tree_at(lambda m: m.decoder, rolled, model.decoder)
+        steps = Segments(reset, jnp.arange(length), *held)
+        if not continued:
+            steps = jax.tree.map(lambda array: array[1:], steps)
+        fresh = fresh_states(model, steps, key, reduction is not None)
     start = state.theta if reduction is None else reduction.start
     kept = functools.partial(model.transition.kept, state.hidden)
     return Begun(
-        rolled, reduction, start, memory, ts, held, dxs, moves, continued, kept
+        rolled,
+        reduction,
+        start,
+        memory,
+        ts,
+        held,
+        dxs,
+        moves,
+        continued,
+        kept,
+        fresh,
+        segments,
+        functools.partial(weights, model, key),
     )
 
 
@@ -140,28 +255,30 @@ def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
     return reduction, rolled
 
 
-def _check_dtype(call: str, transition, state: State, dxs: Array) -> None:
-    dx = jax.ShapeDtypeStruct(dxs.shape[1:], dxs.dtype)
-    advance = transition.advance
-    after = jax.eval_shape(advance, state.theta, state.hidden, dx)[0].dtype
-    if after != state.theta.dtype:
-        raise TypeError(
-            f"`{call}` mixes precisions: a state of {state.theta.dtype} and a drive of "
-            f"{dx.dtype} give a state of {after}. Cast the observations or the model "
-            "to one dtype."
-        )
-
-
 def default_times(length: int, dtype) -> Times:
     """Returns times spread evenly over [0, 1], of shape `(length,)`."""
+    # Half precision tells no more than some hundred times apart.
+    dtype = jnp.promote_types(dtype, jnp.float32)
     return jnp.linspace(0, 1, length, dtype=dtype)
 
 
-def check_state(call: str, outputs: Output, theta: Weights) -> Output:
-    # A state that is not finite stays so: the last one tells of all.
-    message = (
-        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
-        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
-        "`SequentialRoll(limit=...)`."
-    )
-    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)
+def _first_bad(
+    roll: AbstractRoll,
+    transition: AbstractTransition,
+    start: Array,
+    dxs: Array,
+    moves: Mask | None,
+    fresh: Fresh | None,
+) -> Int[Array, ""]:
+    """Returns how many states are finite in a row, from `start` on."""
+
+    def turn(carry, inputs):
+        state, finite, count = carry
+        step = lambda state, dx: roll.step(transition, state, None, dx)[0]  # noqa: E731
+        state = moved(step, state, *inputs)
+        finite &= jnp.all(jnp.isfinite(state))
+        return (state, finite, count + finite), None
+
+    finite = jnp.all(jnp.isfinite(start))
+    carry = start, finite, finite.astype(int)
+    return lax.scan(turn, carry, (dxs, moves, fresh))[0][2]

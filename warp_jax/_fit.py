@@ -1,8 +1,8 @@
 """model, loss, batches -> a trained model."""
 
+import contextlib
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -11,94 +11,31 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Float, PyTree
+from jax.sharding import Mesh
+from jaxtyping import Array, PyTree
 
 from ._batches import in_order, Supply
-from ._check import check_integer
-from ._save import Checkpoints, Path
+from ._check import check_integer, poisoning
+from ._checkpoints import Checkpoints
+from ._layout import lay_out, Layout
+from ._save import Path
+from ._training import (
+    blank,
+    carrying,
+    History,
+    print_progress,
+    Progress,
+    progress,
+    Record,
+    Stopped,
+    Trained,
+    Training,
+)
 from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
-Loss = Callable[[Any, Any, Key], Scalar]
-
-
-class Progress(NamedTuple):
-    """What `fit` reports as it goes.
-
-    - `step`, `steps`: how many steps are done, and how many there are.
-    - `loss`, `gradient_norm`: means since the last report.
-    - `validation`: the figure at this step, or `None` without a `validate`.
-    - `best`: the least validation figure so far, or `None`.
-    - `seconds`: since this call of `fit` began.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    gradient_norm: float
-    validation: float | None
-    best: float | None
-    seconds: float
-
-
-class History(NamedTuple):
-    """What a training went through.
-
-    - `loss`, `gradient_norm`: of every step, `(steps,)`, before its update.
-    - `validation`: pairs of a step and its figure.
-    - `best_step`: where the model that `fit` returned was taken: the least validation
-        figure, or the last step without a `validate`.
-    - `stopped_early`: whether `patience` ran out.
-    """
-
-    loss: Float[Array, " s"]
-    gradient_norm: Float[Array, " s"]
-    validation: tuple[tuple[int, float], ...]
-    best_step: int
-    stopped_early: bool
-
-
-class _Trained(eqx.Module):
-    """The arrays that every step changes."""
-
-    model: PyTree
-    optimizer_state: PyTree
-    losses: Float[Array, " s"]
-    norms: Float[Array, " s"]
-
-
-class _Training(eqx.Module):
-    """All arrays of a training: what a checkpoint holds."""
-
-    trained: _Trained
-    best: PyTree
-
-
-class _Record(NamedTuple):
-    """All numbers beside them."""
-
-    step: int
-    validation: tuple[tuple[int, float], ...]
-
-    def best(self) -> tuple[int, float]:
-        # The first of equal figures, so that a plateau counts as no improvement.
-        return min(self.validation, key=lambda pair: pair[1])
-
-    def stale(self) -> int:
-        """Returns how many validations there have been since the best one."""
-        if not self.validation:
-            return 0
-        steps = [step for step, _ in self.validation]
-        return len(steps) - 1 - steps.index(self.best()[0])
-
-
-def print_progress(progress: Progress) -> None:
-    """Writes one plain line to stderr: what `fit` does by default."""
-    line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
-    if progress.validation is not None:
-        line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
-    print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
+Loss = Callable[..., Any]
 
 
 def fit(
@@ -109,12 +46,16 @@ def fit(
     *,
     steps: int,
     key: Key,
+    carry: PyTree = None,
+    project: Callable[[Model], Model] | None = None,
+    mesh: Mesh | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
     patience: int | None = None,
     checkpoint: Path | None = None,
     keep: int = 2,
     resume: bool = False,
+    stop: Callable[[], bool] | None = None,
     report: Callable[[Progress], None] | None = print_progress,
 ) -> tuple[Model, History]:
     """Trains a model by gradient descent.
@@ -132,6 +73,17 @@ def fit(
 
     **Other arguments:**
 
+    - `carry`: what the first step is handed, and every step hands on to the next one: then
+        the loss is `(model, batch, key, carry) -> (scalar, carry)`, and no gradient flows
+        from a step to the one before. Any PyTree, as the states of streams: see
+        `Windows`. It is part of a checkpoint. By default nothing is handed on.
+    - `project`: `model -> model`, of the same structure: what is done to the model after
+        each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
+    - `mesh`: devices to share each step, as `jax.make_mesh((8,), ("batch",))`: examples
+        are split over them, along the leading axis of every array of a batch and of the
+        carry, and parameters are on all. The numbers are those of one device, to
+        rounding. What a `loss` finds wrong with its values is then told as a loss of NaN.
+        By default one device does all.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
     - `every`: steps between reports, validations and checkpoints.
@@ -140,14 +92,20 @@ def fit(
     - `keep`: how many of the latest checkpoints remain.
     - `resume`: continue from the newest checkpoint of that folder, if there is one. The
         numbers are those of a training that was never interrupted, provided that `batches`
-        depends on the number of the step alone, or an iterable begins the same way.
+        depends on the number of the step alone, or an iterable begins the same way. A
+        checkpoint that is cut off or changed is removed with a `RuntimeWarning`, and the
+        one before it taken, so `keep` should be 2 at least.
+    - `stop`: asked before each step; at the first True the training writes a checkpoint and
+        raises `Stopped`. For a signal that says that the machine will go.
     - `report`: called every `every` steps; by default prints a line. `None` is silent.
 
     **Returns:** the model, and the `History`.
 
     **Raises:** `FloatingPointError`, naming the step, when the loss or the gradient is not
     finite; checkpoints hold only what was finite. `ValueError` when an iterator runs out,
-    or a folder already holds checkpoints and `resume` is False.
+    or a folder already holds checkpoints and `resume` is False, or holds none that can be
+    read. `OSError` when a checkpoint cannot be written; the last one is then intact.
+    `Stopped` when `stop` says so.
     """
     call = "fit(model, loss, batches, optimizer, steps, key)"
     steps = check_integer(call, "steps", steps, 1)
@@ -159,25 +117,33 @@ def fit(
             raise ValueError(f"`{call}` needs `validate` to have patience={patience}.")
     if resume and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
+    if stop is not None and checkpoint is None:
+        raise ValueError(f"`{call}` needs `checkpoint` to stop with; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
-    training, record = _Training(trained, model), _Record(0, ())
+    trained = Trained(model, optimizer_state, blank(steps), blank(steps), carry)
+    training, record = Training(trained, model), Record(0, ())
+    layout = None if mesh is None else lay_out(call, mesh)
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
         loss,
         # What starts an optimizer is no part of a step, nor a reason to compile it anew.
         optimizer._replace(init=_begun),
+        project,
+        layout,
         key,
         validate,
         every,
         patience,
         folder,
+        stop,
         report,
     )
     try:
         if folder is not None and folder.latest() is not None:
             training, record = _resume(call, folder, training, resume)
+        if layout is not None:
+            training = layout.everywhere(training)
         supply = in_order(call, batches, record.step, steps)
         training, record = loop.run(training, record, supply)
     finally:
@@ -200,51 +166,75 @@ class _Loop(NamedTuple):
     call: str
     loss: Loss
     optimizer: optax.GradientTransformation
+    project: Callable | None
+    layout: Layout | None
     key: Key
     validate: Callable | None
     every: int
     patience: int | None
     folder: Checkpoints | None
+    stop: Callable[[], bool] | None
     report: Callable[[Progress], None] | None
 
     def run(
-        self, training: _Training, record: _Record, supply: Iterator[PyTree]
-    ) -> tuple[_Training, _Record]:
+        self, training: Training, record: Record, supply: Iterator[PyTree]
+    ) -> tuple[Training, Record]:
         began, steps = time.monotonic(), len(training.trained.losses)
         while record.step < steps and not self._out_of_patience(record):
-            start, stop = (
-                record.step,
-                min(steps, (record.step // self.every + 1) * self.every),
+            # A training that was stopped in between reports as if it had not been.
+            start = record.step - record.step % self.every
+            trained, reached = self._advance(
+                training.trained, record.step, min(steps, start + self.every), supply
             )
-            trained = self._advance(training.trained, start, stop, supply)
-            record = self._judged(trained.model, record._replace(step=stop))
+            if reached < min(steps, start + self.every):
+                raise self._stopped(Training(trained, training.best), record, reached)
+            record = self._judged(trained.model, record._replace(step=reached))
             newest = self.validate is not None and record.stale() == 0
-            training = _Training(trained, trained.model if newest else training.best)
+            training = Training(trained, trained.model if newest else training.best)
             if self.report is not None:
                 seconds = time.monotonic() - began
-                self.report(_progress(trained, record, start, seconds))
-            if self.folder is not None:
-                self.folder.save(stop, training, record._asdict() | {"steps": steps})
+                self.report(progress(trained, record, start, seconds))
+            self._keep(training, record)
         return training, record
 
+    def _keep(self, training: Training, record: Record) -> None:
+        if self.folder is not None:
+            notes = record._asdict() | {"steps": len(training.trained.losses)}
+            self.folder.save(record.step, training, notes)
+
+    def _stopped(self, training: Training, record: Record, reached: int) -> Stopped:
+        if reached > record.step:
+            self._keep(training, record._replace(step=reached))
+        return Stopped(
+            f"`{self.call}` was asked to stop after step {reached}. `resume=True` goes on "
+            "from there.",
+            reached,
+        )
+
     def _advance(
-        self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
-    ) -> _Trained:
-        update = functools.partial(_update, self.loss, self.optimizer)
-        for step in range(start, stop):
+        self, trained: Trained, start: int, stop: int, supply: Iterator[PyTree]
+    ) -> tuple[Trained, int]:
+        """Returns what is trained, and the step that it was trained to."""
+        given = self.loss, self.optimizer, self.project, self.layout
+        update = functools.partial(_update, *given)
+        reached = start
+        while reached < stop and not (self.stop is not None and self.stop()):
             batch = next(supply)
+            if self.layout is not None:
+                batch, trained = self.layout.shared(self.call, batch, trained)
             try:
-                trained = update(trained, batch, self.key, jnp.asarray(step))
+                trained = update(trained, batch, self.key, jnp.asarray(reached))
             except eqx.EquinoxRuntimeError as error:
                 # Around the reason lie a stack and hints, which the cause still shows.
                 _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
                 raise FloatingPointError(
-                    f"`{self.call}` stopped at step {step}: {reason.splitlines()[0]}"
+                    f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
-        _check_steps(self.call, trained, start, stop)
-        return trained
+            reached += 1
+        _check_steps(self.call, trained, start, reached)
+        return trained, reached
 
-    def _judged(self, model: PyTree, record: _Record) -> _Record:
+    def _judged(self, model: PyTree, record: Record) -> Record:
         if self.validate is None:
             return record
         figure = float(self.validate(model))
@@ -254,23 +244,8 @@ class _Loop(NamedTuple):
             )
         return record._replace(validation=(*record.validation, (record.step, figure)))
 
-    def _out_of_patience(self, record: _Record) -> bool:
+    def _out_of_patience(self, record: Record) -> bool:
         return self.patience is not None and record.stale() >= self.patience
-
-
-def _blank(steps: int) -> Float[Array, " s"]:
-    return jnp.full(steps, jnp.nan)
-
-
-def _progress(
-    trained: _Trained, record: _Record, start: int, seconds: float
-) -> Progress:
-    span = slice(start, record.step)
-    loss, norm = (float(jnp.mean(a[span])) for a in (trained.losses, trained.norms))
-    figure = record.validation[-1][1] if record.validation else None
-    best = record.best()[1] if record.validation else None
-    steps = len(trained.losses)
-    return Progress(record.step, steps, loss, norm, figure, best, seconds)
 
 
 def _begun(params: PyTree) -> PyTree:
@@ -281,15 +256,22 @@ def _begun(params: PyTree) -> PyTree:
 def _update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    trained: _Trained,
+    project: Callable | None,
+    layout: Layout | None,
+    trained: Trained,
     batch: PyTree,
     key: Key,
     step: Array,
-) -> _Trained:
+) -> Trained:
     """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
-    value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
+    losing = eqx.filter_value_and_grad(carrying, has_aux=True)
+    # One device that raises an error would leave the others waiting.
+    with contextlib.nullcontext() if layout is None else poisoning():
+        (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
+    if layout is not None:
+        gradient = layout.everywhere(gradient)
     changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradient,
         trained.optimizer_state,
@@ -297,15 +279,17 @@ def _update(
         value=value,
     )
     norm = optax.tree.norm(gradient)
-    return _Trained(
-        eqx.apply_updates(model, changes),
+    model = eqx.apply_updates(model, changes)
+    return Trained(
+        model if project is None else project(model),
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
         trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
+        carry,
     )
 
 
-def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
+def _check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
     finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
     bad = ~finite[start:stop]
     if jnp.any(bad):
@@ -319,8 +303,8 @@ def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
 
 
 def _resume(
-    call: str, folder: Checkpoints, training: _Training, resume: bool
-) -> tuple[_Training, _Record]:
+    call: str, folder: Checkpoints, training: Training, resume: bool
+) -> tuple[Training, Record]:
     if not resume:
         raise ValueError(
             f"`{call}` found checkpoints in {folder.folder}. Give `resume=True` to go on "
@@ -334,17 +318,18 @@ def _resume(
 
         return eqx.tree_at(where, training, [change(c) for c in where(training)])
 
-    notes = folder.notes()
-    like = curves(training, lambda _: _blank(notes["steps"]))
-    # A training may be resumed with more steps than it was begun with.
-    training = curves(
-        folder.restore(like),
-        lambda curve: jnp.append(curve[: notes["step"]], _blank(steps))[:steps],
+    training, notes = folder.restore(
+        lambda notes: curves(training, lambda _: blank(notes["steps"]))
     )
     if notes["step"] > steps:
         raise ValueError(
             f"`{call}` needs `steps` of at least the {notes['step']} that the checkpoint "
             f"in {folder.folder} has done; got steps={steps}."
         )
+    # A training may be resumed with more steps than it was begun with.
+    training = curves(
+        training,
+        lambda curve: jnp.append(curve[: notes["step"]], blank(steps))[:steps],
+    )
     validation = tuple((step, figure) for step, figure in notes["validation"])
-    return training, _Record(notes["step"], validation)
+    return training, Record(notes["step"], validation)

@@ -25,6 +25,7 @@ from .in_context import (
     Regressions as Regressions,
     Sinusoids as Sinusoids,
 )
+from .labelled import Labelled as Labelled, load_labelled as load_labelled
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra
 from .mnist import (

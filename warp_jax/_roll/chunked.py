@@ -10,7 +10,15 @@ from .._check import check_integer
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 from .adjoint import states_by_adjoint
-from .base import AbstractRoll, advance, after_a_rest, powers, Read
+from .base import (
+    AbstractRoll,
+    advance,
+    after_a_rest,
+    Fresh,
+    powers,
+    Read,
+    refuse_fresh,
+)
 from .segments import join, scan_in_segments, split
 
 
@@ -53,7 +61,9 @@ class ChunkedRoll(AbstractRoll):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
+        refuse_fresh(self, fresh)
         starts, last = self._starts(transition, theta, dxs, moves)
         drives = split(after_a_rest(dxs, moves), self.chunk, front=True)
         if len(starts) < len(drives[0]):
@@ -96,7 +106,9 @@ class ChunkedRoll(AbstractRoll):
         """Returns the state before each chunk, and the last one. The first chunk is the
         one that is not full.
         """
-        kernel, gains = powers(transition, transition.input_matrix().T, self.chunk)
+        # A B that is not stored, as the identity, knows no precision.
+        columns = transition.input_matrix().T.astype(theta.dtype)
+        kernel, gains = powers(transition, columns, self.chunk)
         chunks, counts = split(dxs, self.chunk, front=True), None
         if moves is not None:
             counted = split(moves, self.chunk, front=True)

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .._transition import AbstractTransition
 from .._types import Weights
-from .base import AbstractParallelRoll, powers
+from .base import AbstractParallelRoll, Fresh, powers, refuse_fresh
 from .segments import KEPT
 
 
@@ -25,7 +25,9 @@ class ConvolutionRoll(AbstractParallelRoll):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
+        fresh: Fresh | None = None,
     ) -> Float[Array, "t p"]:
+        refuse_fresh(self, fresh)
         length = len(dxs)
         numbers = length * transition.state_size * transition.input_size
         if numbers > KEPT:
@@ -36,7 +38,9 @@ class ConvolutionRoll(AbstractParallelRoll):
                 stacklevel=2,
             )
         padded = 1 << (length - 1).bit_length()
-        kernel, _ = powers(transition, transition.input_matrix().T, padded)
+        # A B that is not stored, as the identity, knows no precision.
+        columns = transition.input_matrix().T.astype(theta.dtype)
+        kernel, _ = powers(transition, columns, padded)
         free, _ = powers(transition, transition.apply(theta)[None], padded)
         # Twice the length, so that the end of a circular convolution does not come round.
         size = 2 * padded

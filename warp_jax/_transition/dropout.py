@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_number
 from .._span import Span
@@ -65,6 +65,10 @@ class ModeDropout(AbstractTransition):
         self.state_size = transition.state_size
         self.input_size = transition.input_size
 
+    @property
+    def timed(self) -> bool:
+        return self.transition.timed
+
     def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
         hidden = self.transition.init(theta)
         if key is None:
@@ -98,6 +102,15 @@ class ModeDropout(AbstractTransition):
         # Weights are dropped, not columns: one matrix serves the whole batch.
         span = Span(P, origin, keep=hidden.keep)
         return Reduction(dynamics, hidden.coefficients, span)
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns those of A as nothing is dropped."""
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> "ModeDropout":
+        return eqx.tree_at(
+            lambda t: t.transition, self, self.transition.bounded(radius)
+        )
 
     def apply(self, theta: Weights) -> Weights:
         """Returns `A` times a displacement from the initial state, of shape `(state,)`."""
