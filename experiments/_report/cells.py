@@ -152,9 +152,7 @@ class Table:
 
     def lines(self, entries: Sequence[Entry]) -> str:
         """Returns the table in Markdown, and a line on the seeds in it."""
-        grid = [
-            [self._cell(row, column) for column in self.columns] for row in self.rows
-        ]
+        grid = self.grid()
         top = self._best(grid, entries)
         titles = [column["title"] for column in self.columns]
         made = [
@@ -169,6 +167,12 @@ class Table:
             made.append(_line([*_labels(row), *bold]))
         shown = [cell for cells in grid for cell in cells if isinstance(cell, Cell)]
         return "\n".join([*made, "", _seeds(shown, entries)])
+
+    def grid(self) -> list[list[Cell | str]]:
+        """Returns the cells, row by row."""
+        return [
+            [self._cell(row, column) for column in self.columns] for row in self.rows
+        ]
 
     def _cell(self, row: dict[str, Any], column: dict[str, Any]) -> Cell | str:
         own = row.get("cells", {}).get(column["title"], {})
