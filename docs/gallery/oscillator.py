@@ -74,14 +74,16 @@ def told(xs):
 scale = jnp.std(truth, axis=0)
 noise = jr.normal(jr.key(0), truth.shape) * scale
 fig, axes = plt.subplots(1, 2, figsize=(8, 2.6), layout="constrained")
-for level, colour in ((0.0, "black"), (0.003, "tab:blue"), (0.01, "tab:red")):
+for level, colour in ((0.0, "black"), (0.01, "tab:blue"), (0.03, "tab:red")):
     constants = told(truth + level * noise)
     for ax, name in zip(axes, ("k/m", "c/m")):
         values = constants[name][8:]
-        ax.plot(np.arange(8, total), values, color=colour, label=f"noise {level:.1%}")
+        ax.plot(np.arange(8, total), values, color=colour, label=f"noise {level:.0%}")
 for ax, value, name in zip(axes, (stiffness, damping), ("k/m, 1/s²", "c/m, 1/s")):
     ax.axhline(value, color="0.7", zorder=0)
-    ax.set(title=name, xlabel="observations", ylim=(0.4 * value, 2 * value))
+    ax.set(title=name, xlabel="observations")
+axes[0].set_ylim(0.9 * stiffness, 1.1 * stiffness)
+axes[1].set_ylim(0.5 * damping, 2 * damping)
 axes[0].legend(frameon=False)
 plt.show()
 

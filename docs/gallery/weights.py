@@ -107,7 +107,7 @@ for transition, style, name in (
 ):
     values = spectrum(transition)
     ax.plot(values.real, values.imag, style, fillstyle="none", label=name)
-ax.set(title="Eigenvalues of A other than a", xlim=(0.8, 1.1), ylim=(-0.35, 0.35))
+ax.set(title="Eigenvalues of A other than a", aspect="equal")
 ax.legend(frameon=False)
 plt.show()
 largest = max(abs(spectrum(model.transition)).max(), abs(float(model.transition.a)))
@@ -120,7 +120,7 @@ print(f"the largest modulus is {largest:.3f}")
 # relative to where it began?
 
 # %%
-networks = jax.vmap(decoder.unflatten)(jnp.asarray(thetas[0]))
+networks = eqx.filter_vmap(decoder.unflatten)(jnp.asarray(thetas[0]))
 fig, ax = plt.subplots(figsize=(5, 2.8), layout="constrained")
 for number, layer in enumerate(networks.layers):
     for name in ("weight", "bias"):

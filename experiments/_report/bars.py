@@ -30,8 +30,8 @@ STYLE = """
 def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
     """Returns the SVG that some keys describe.
 
-    **Raises:** `ValueError` for keys that cannot be, figures that are not above zero, and
-    more columns than there are colours.
+    **Raises:** `ValueError` for keys that cannot be, figures that are not above zero or
+    leak unmarked, and more columns than there are colours.
     """
     keys = dict(keys)
     title = keys.pop("title", "")
@@ -43,7 +43,7 @@ def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
         )
     rows = [
         (row.get("label", row.get("model", "")), _figures(cells, entries))
-        for row, cells in zip(table.rows, table.grid())
+        for row, cells in zip(table.rows, table.grid(entries))
     ]
     values = [value for _, figures in rows for value, _ in figures]
     low, high = math.floor(_log(min(values))), math.ceil(_log(max(values)))
@@ -94,6 +94,8 @@ def _figures(
     cells: Sequence[Cell | str], entries: Sequence[Entry]
 ) -> list[tuple[float, str]]:
     """Returns each cell's figure, and how it is written."""
+    if texts := [cell for cell in cells if isinstance(cell, str)]:
+        raise ValueError(f"a bar needs a figure; got {texts[0]!r}")
     asked = [cell for cell in cells if isinstance(cell, Cell)]
     return [(cell.sample(entries).mean, cell.text(entries)) for cell in asked]
 
