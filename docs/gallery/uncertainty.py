@@ -19,7 +19,7 @@ import warp_jax as wj
 
 k = jr.split(jr.key(1), 9)
 count, length, given = 1280, 48, 24
-ts = jnp.linspace(0, 2, length)  # the future is from 1 to 2
+ts = jnp.linspace(-1, 1, length)  # now is 0
 
 # A wave that is seen, and a drift that cannot be: it adds up from the present on.
 phase = jr.uniform(k[0], (count, 1), maxval=2 * jnp.pi)
@@ -50,7 +50,7 @@ def loss(model, batch, key):
     return wj.gaussian_nll(told, batch[:, given:])
 
 
-steps = 600
+steps = 800
 rate = optax.warmup_cosine_decay_schedule(0.0, 1e-2, 30, steps)
 model, history = wj.fit(
     model,
