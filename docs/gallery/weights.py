@@ -66,19 +66,19 @@ print(f"accuracy on {len(logits)} other spirals: {accuracy:.3f}")
 # principal components the two kinds of spirals part.
 
 # %%
-thetas = np.asarray(jax.vmap(model.weights)(xs[384:424]))  # (example, time, state)
+thetas = np.asarray(jax.vmap(model.weights)(xs[384:408]))  # (example, time, state)
 flat = thetas.reshape(-1, thetas.shape[-1])
 _, scale, directions = np.linalg.svd(flat - flat.mean(0), full_matrices=False)
 plane = (thetas - flat.mean(0)) @ directions[:2].T
 share = scale[:2] ** 2 / np.sum(scale**2)
 
-fig, ax = plt.subplots(figsize=(4.6, 3.6), layout="constrained")
-for path, label in zip(plane, np.asarray(labels[384:424])):
+fig, ax = plt.subplots(figsize=(4.2, 3.4), layout="constrained")
+for path, label in zip(plane, np.asarray(labels[384:408])):
     colour = ("tab:red", "tab:blue")[label]
     ax.plot(*path.T, color=colour, linewidth=0.6, alpha=0.7)
     ax.plot(*path[-1], "o", color=colour, markersize=3)
 ax.set(
-    title="40 spirals in weight space; colour: direction",
+    title="24 spirals in weight space; colour: direction",
     xlabel=f"first component, {share[0]:.0%} of the variance",
     ylabel=f"second, {share[1]:.0%}",
 )
@@ -138,11 +138,11 @@ plt.show()
 # %%
 times = jnp.linspace(0, 1, 50)
 fig, ax = plt.subplots(figsize=(5, 2.6), layout="constrained")
-for step in (0, length // 4, length // 2, length - 1):
+for width, step in enumerate((length - 1, length // 2, length // 4, 0), 1):
     state = model.final(xs[384, : step + 1], jnp.linspace(0, 1, length)[: step + 1])
     logits = jax.vmap(lambda time, state=state: model.read(state, time))(times)
     chance = jax.nn.softmax(logits)[:, int(labels[384])]
-    ax.plot(times, chance, label=f"after step {step}")
+    ax.plot(times, chance, linewidth=width, label=f"after step {step}", zorder=-width)
 ax.set(title="Chance of the right class", xlabel="time it is read at", ylim=(0, 1.05))
 ax.legend(frameon=False, fontsize=7)
 plt.show()
