@@ -64,10 +64,8 @@ def make(name: str, folder: pathlib.Path = FOLDER) -> None:
     import matplotlib.pyplot as plt
 
     notebook = cells((folder / f"{name}.py").read_text(encoding="utf-8"))
-    for old in folder.glob(f"{name}-*.png"):
-        old.unlink()
     names: dict = {}
-    page, figures = [], 0
+    page, figures = [], []
     first, *rest = pieces(name, notebook)
     for cell, piece in zip(notebook, rest):
         page.append(piece)
@@ -79,13 +77,17 @@ def make(name: str, folder: pathlib.Path = FOLDER) -> None:
         if said.getvalue():
             page.append(f"\n```text\n{said.getvalue().rstrip()}\n```\n")
         for number in plt.get_fignums():
-            figures += 1
-            figure = plt.figure(number)
-            titles = [axes.get_title() for axes in figure.axes]
-            figure.savefig(folder / f"{name}-{figures}.png", dpi=DPI)
-            alt = "; ".join(filter(None, titles))
-            page.append(f"\n![{alt}]({name}-{figures}.png)\n")
+            figure, drawn = plt.figure(number), io.BytesIO()
+            figure.savefig(drawn, format="png", dpi=DPI)
+            figures.append(drawn.getvalue())
+            alt = "; ".join(filter(None, (axes.get_title() for axes in figure.axes)))
+            page.append(f"\n![{alt}]({name}-{len(figures)}.png)\n")
         plt.close("all")
+    # Only now, so that a notebook that fails leaves its page as it was.
+    for old in folder.glob(f"{name}-*.png"):
+        old.unlink()
+    for i, drawn in enumerate(figures, 1):
+        (folder / f"{name}-{i}.png").write_bytes(drawn)
     text = "".join([first, *page, rest[-1]])
     (folder / f"{name}.md").write_text(text, encoding="utf-8")
 
