@@ -161,7 +161,7 @@ def _one_by_one(
                 _refuse(
                     place,
                     f"has no value in column {name!r}: {text[:40]!r}. Fill it in, or ask "
-                    "for the last value to be carried on (`carry`).",
+                    "for the last value to be carried on (`carry`, or `--carry`).",
                 )
     return values
 
