@@ -76,8 +76,24 @@ def extending(names):
     assert summary["results"][0]["metrics"]["test_accuracy"] > 0.8
 
 
+def sequences(names):
+    """What a comment of the page says of a line."""
+    shapes = [bucket.mask.shape for bucket in names["buckets"]]
+    assert shapes == [(3, 9), (2, 30)]
+    assert "# [(3, 9), (2, 30)]" in PAGES["sequences.md"].read_text()
+    np.testing.assert_allclose(names["ys"], names["by_hand"], rtol=1e-5, atol=1e-6)
+    assert all(np.all(np.isfinite(slope)) for slope in names["slopes"])
+    assert np.isfinite(names["loss"])
+    packed, separate = names["packed"], names["separate"]
+    np.testing.assert_allclose(packed, separate, rtol=1e-5, atol=1e-6)
+    end = names["model"].read(names["state"], names["state"].t)
+    np.testing.assert_allclose(end, packed[-1], rtol=1e-5, atol=1e-6)
+    assert names["future"].shape == (3, 2)
+
+
 CHECKS = {
     "physics.md": physics,
+    "sequences.md": sequences,
     "start.md": start,
     "training.md": training,
     "extending.md": extending,
