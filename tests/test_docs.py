@@ -121,7 +121,12 @@ def test_a_prior_of_ones_own_takes_ten_lines():
 # What each notebook claims, of the names that it leaves.
 CLAIMS = {
     "in_context": lambda n: 10 * n["errors"][3] < n["errors"][0] < 1.1,
-    "irregular": lambda n: 2 * n["errors"]["by time"] < n["errors"]["by observation"],
+    "irregular": lambda n: all(
+        1.5 * good < bad
+        for good, bad in zip(
+            n["by_number"]["by time"], n["by_number"]["by observation"]
+        )
+    ),
     "oscillator": lambda n: n["worst"] < 1e-3,
     "quick_start": lambda n: n["error"] < 0.1 and n["same"],
     "uncertainty": lambda n: 0.9 < n["coverage"][-1] < 0.99,
