@@ -159,7 +159,7 @@ def test_the_page_of_a_notebook_is_up_to_date(name):
     cells = MAKER["cells"]((GALLERY / f"{name}.py").read_text())
     again = f"run `python docs/pages.py {name}`"
     assert MAKER["bare"](page) == "".join(MAKER["pieces"](name, cells)), again
-    figures = sorted(re.findall(r"\((\S+\.png)\)", page))
+    figures = sorted(re.findall(r"^!\[.*\]\((\S+\.png)\)$", page, re.M))
     assert figures == sorted(path.name for path in GALLERY.glob(f"{name}-*.png")), again
     assert all((GALLERY / figure).stat().st_size < 80_000 for figure in figures)
 
