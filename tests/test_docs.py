@@ -1,6 +1,7 @@
 """The documentation does what it says: code runs, pages and notebooks agree, links hold."""
 
 import inspect
+import operator
 import pathlib
 import re
 import runpy
@@ -192,6 +193,13 @@ def test_links_to_files_hold(path):
 def test_every_public_name_is_in_the_reference_once():
     text = "\n".join(path.read_text() for path in (DOCS / "api").glob("*.md"))
     listed = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    for name, rest in re.findall(r"^::: (\S+)\n((?: .*\n)*)", text, re.MULTILINE):
+        owner = operator.attrgetter(name.removeprefix("warp_jax."))(wj)
+        for member in re.findall(r"^        - (\w+)$", rest, re.MULTILINE):
+            assert member in dir(owner) and getattr(owner, member).__doc__, (
+                name,
+                member,
+            )
     public = [
         f"{module.__name__}.{name}"
         for module in (wj, wj.physics)
