@@ -5,6 +5,7 @@ import sys
 import tyro
 
 from . import (
+    ablations,
     adaptation,
     cheetah,
     classification,
@@ -24,6 +25,7 @@ from . import (
 
 
 EXPERIMENTS = {
+    "ablations": ablations.run,
     "adaptation": adaptation.run,
     "cheetah": cheetah.run,
     "classification": classification.run,
