@@ -17,8 +17,8 @@ from experiments.__main__ import main
 from experiments._axes import AXES, LAST, variants
 from experiments._data import Pictures, Split
 from experiments._problems import CLASSIFIED, halved, PROBLEMS, REGRESSED
-from experiments._recipes import matched, Recipe, Shape, single, stacked, warps
-from experiments._run import _slug, count
+from experiments._recipes import Recipe, Shape, single, warps
+from experiments._run import _slug
 from experiments._tasks import Forecast, Unrolled
 from experiments._windows import DirectForecast
 
@@ -54,8 +54,8 @@ FIELDS = {
 
 
 def made(name, base=SMALL):
-    (recipe,) = (r for n, r in variants(base, AXES) if n == name)
-    return recipe
+    axis, _, variant = name.partition(": ")
+    return AXES[axis][variant](base)
 
 
 def model_of(name, base=SMALL, key=0):
@@ -94,7 +94,7 @@ def test_forcing_and_loss_change_one_field_of_what_is_asked():
         ("forcing: 1", "forcing", 1.0),
         ("loss: NLL", "objective", wj.gaussian_nll),
     ):
-        (task,) = (r.task for n, r in variants(FORECAST, ["forcing", "loss"]) if n == name)
+        task = made(name, FORECAST).task
         wanted = dataclasses.replace(FORECAST.task, **{field: value})
         assert task == wanted != FORECAST.task
 
@@ -114,23 +114,34 @@ def test_parts_that_a_variant_does_not_name_are_the_base_s():
     assert_same(learnt.initial.theta, base.initial.layers[-1].bias)
 
 
+def shapes_of(name, base):
+    """Returns a variant's model with shapes for arrays, and how many numbers it has."""
+    model = eqx.filter_eval_shape(lambda: model_of(name, base))
+    leaves = jax.tree.leaves(model)
+    sizes = [a.size for a in leaves if isinstance(a, jax.ShapeDtypeStruct)]
+    return model, sum(sizes)
+
+
 def test_sizes_are_what_the_names_say():
-    recipe = dataclasses.replace(SMALL, weights=200)
-    base = single(recipe, SHAPE, jr.key(0))
-    size = base.decoder.state_size
-    equal = made("decoder: separate, equal parameters", recipe)
-    model = matched(equal, SHAPE, jr.key(0))
-    assert abs(count(model) / count(base) - 1) < 0.02
-    assert model.decoder.state_size < 0.9 * size
-    more = model_of("decoder: separate, equal D_θ", recipe)
-    assert more.decoder.state_size == size and count(more) > 1.1 * count(base)
+    base = dataclasses.replace(SMALL, weights=200)
+    usual, numbers = shapes_of("decoder: self-decoding", base)
+    size = usual.decoder.state_size
+    equal, matched = shapes_of("decoder: separate, equal parameters", base)
+    assert abs(matched / numbers - 1) < 0.02 and equal.decoder.state_size < 0.9 * size
+    separate, more = shapes_of("decoder: separate, equal D_θ", base)
+    assert separate.decoder.state_size == size and more > 1.1 * numbers
+    assert separate.decoder.function.width_size == 39
+    line, _ = shapes_of("decoder: linear", base)
+    assert line.decoder.function.weight.shape == (3, size + 1)
     for name, wanted in (("depth: 3", 200), ("D_θ: 400", 400)):
-        found = model_of(name, recipe).decoder.state_size
-        assert abs(found / wanted - 1) < 0.05
-    assert len(model_of("depth: 3", recipe).decoder.unflatten(jnp.zeros(194)).layers) == 4
-    assert model_of("rank: 4", recipe).transition.rank == 4
-    assert model_of("modes: 4", recipe).transition.dynamics.modes == 4
-    both = stacked(recipe, SHAPE, jr.key(0))
+        found, _ = shapes_of(name, base)
+        assert abs(found.decoder.state_size / wanted - 1) < 0.08
+        layers = found.initial.layers[-1].out_features, found.decoder.space.shapes
+        assert layers[0] == found.decoder.state_size
+        assert len(layers[1]) == (8 if name == "depth: 3" else 4)
+    assert shapes_of("rank: 4", base)[0].transition.rank == 4
+    assert shapes_of("modes: 4", base)[0].transition.dynamics.modes == 4
+    both, _ = shapes_of("layers: 2", base)
     assert [w.decoder.out_size for w in warps(both)] == [8, 3]
 
 
@@ -156,12 +167,12 @@ def test_the_identity_stays_and_the_state_holds_what_changed_since_the_start(
     first = np.asarray(model.initial(xs[0, 0]), float)
     moved = np.asarray(xs[0] - xs[0, 0], float)
     wanted = first + moved @ B.T
-    np.testing.assert_allclose(model.weights(xs[0]), wanted, rtol=1e-4, atol=1e-5)
-    # Whatever happened between: the same end from another path.
+    # Whatever happens between: the same end from another path.
     other = xs[0].at[1:-1].set(jr.normal(jr.key(3), (10, 2)))
-    np.testing.assert_allclose(
-        model.last(other), model.last(xs[0]), rtol=1e-4, atol=1e-5
-    )
+    thetas = eqx.filter_jit(jax.vmap(model.weights))(jnp.stack([xs[0], other]))
+    np.testing.assert_allclose(thetas[0], wanted, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(thetas[1, -1], wanted[-1], rtol=1e-4, atol=1e-5)
+    assert np.abs(thetas[1, 5] - thetas[0, 5]).max() > 1e-2
 
 
 def silu(x):
@@ -198,7 +209,7 @@ def test_read_outs_of_the_state_are_what_they_are_by_hand(name, layers, precisio
     found = [function] if layers == 1 else function.layers
     assert len(found) == layers
     arrays = [tuple(np.asarray(a, float) for a in (f.weight, f.bias)) for f in found]
-    assert_close(model(xs, ts), by_hand(arrays, model, xs, np.asarray(ts)))
+    assert_close(eqx.filter_jit(model)(xs, ts), by_hand(arrays, model, xs, np.asarray(ts)))
     # The slope along a direction of the read-out's weights.
     noise = np.random.default_rng(0)
     along = [[noise.standard_normal(a.shape) for a in pair] for pair in arrays]
@@ -210,17 +221,18 @@ def test_read_outs_of_the_state_are_what_they_are_by_hand(name, layers, precisio
         return np.sum(np.sin(by_hand(pairs, model, xs, np.asarray(ts))))
 
     slope = (moved(1e-5) - moved(-1e-5)) / 2e-5
-    gradient = eqx.filter_grad(lambda model: jnp.sum(jnp.sin(model(xs, ts))))(model)
+    total = lambda model: jnp.sum(jnp.sin(model(xs, ts)))  # noqa: E731
+    gradient = eqx.filter_jit(eqx.filter_grad(total))(model)
     leaves = jax.tree.leaves(gradient.decoder)
-    steps = [jnp.asarray(d, leaves[0].dtype) for pair in along for d in pair]
-    total = sum(jnp.sum(g * d) for g, d in zip(leaves, steps))
-    assert abs(float(total) / slope - 1) < 1e-4
+    steps = [d for pair in along for d in pair]
+    got = sum(np.sum(np.asarray(g, float) * d) for g, d in zip(leaves, steps))
+    assert abs(got / slope - 1) < 1e-4
     assert all(np.abs(g).max() > 0 for g in named_arrays(gradient.transition).values())
 
 
 def test_unrolled_with_the_truth_is_the_usual_training(broadcasting):
     task = Unrolled(3, forcing=1.0)
-    model = perturbed(model_of("decoder: linear", FORECAST), 5, 0.02)
+    model = perturbed(model_of("decoder: linear", FORECAST), 5, 0.1)
     model = eqx.tree_at(
         lambda m: m.decoder,
         model,
@@ -228,10 +240,28 @@ def test_unrolled_with_the_truth_is_the_usual_training(broadcasting):
     )
     xs = jr.normal(jr.key(1), (4, 6, 2))
     batch = Split(xs, np.zeros(4, np.int32))  # pyright: ignore[reportArgumentType]
-    got = task.loss(model, batch, jr.key(0))
-    np.testing.assert_allclose(got, Forecast(3).loss(model, batch, None), rtol=1e-5)
-    free = dataclasses.replace(task, forcing=0.0).loss(model, batch, jr.key(0))
+    got, usual, free = (
+        eqx.filter_jit(asked.loss)(model, batch, jr.key(0))
+        for asked in (task, Forecast(3), dataclasses.replace(task, forcing=0.0))
+    )
+    np.testing.assert_allclose(got, usual, rtol=1e-5)
     assert abs(free / got - 1) > 1e-3
+
+
+class Wider(wj.AbstractDecoder):
+    """A Gaussian with twice the deviation."""
+
+    decoder: wj.AbstractDecoder
+    state_size: int = eqx.field(static=True)
+    out_size: int = eqx.field(static=True)
+
+    def __init__(self, decoder):
+        self.decoder = decoder
+        self.state_size, self.out_size = decoder.state_size, decoder.out_size
+
+    def __call__(self, state, coordinate):
+        output = self.decoder(state, coordinate)
+        return wj.Gaussian(output.mean, 2 * output.std)
 
 
 def ahead(model, xs, ts):
@@ -256,14 +286,17 @@ def test_a_density_is_trained_by_its_likelihood_and_tested_by_its_mean(
     xs = jr.normal(jr.key(1), (4, 6, 2))
     batch = Split(xs, np.zeros(4, np.int32))  # pyright: ignore[reportArgumentType]
     ts = jnp.linspace(0, 1, 6)
-    found = jax.vmap(outputs, (None, 0, None))(model, xs, ts)
+    found = eqx.filter_jit(jax.vmap(outputs, (None, 0, None)))(model, xs, ts)
     target = np.asarray(xs[:, -found.mean.shape[1] :], float)
     mean, std = np.asarray(found.mean, float), np.asarray(found.std, float)
     errors = ((target - mean) / std) ** 2
     wanted = np.mean(np.log(std) + errors / 2 + np.log(2 * np.pi) / 2)
-    got = recipe.task.loss(model, batch, jr.key(0))
+    got = eqx.filter_jit(recipe.task.loss)(model, batch, jr.key(0))
     np.testing.assert_allclose(got, wanted, rtol=1e-4)
-    assert recipe.task.predict(model, xs[0]).shape[-1] == 2
+    # What is scored is the mean, and nothing of the deviation.
+    wider = eqx.tree_at(lambda m: m.decoder, model, Wider(model.decoder))
+    score = recipe.task.validate(batch)
+    np.testing.assert_allclose(score(wider), score(model), rtol=1e-5)
 
 
 def test_halved_pictures_have_the_means_of_four_pixels():
