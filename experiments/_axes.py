@@ -78,7 +78,9 @@ AXES: dict[str, dict[str, Change]] = {
         "fixed to I": setting(structure=plain(fixed_identity)),
         "diagonal": setting(structure=plain(wj.DiagonalTransition)),
         "block 16": setting(
-            structure=plain(functools.partial(wj.BlockDiagonalTransition, block_size=16))
+            structure=plain(
+                functools.partial(wj.BlockDiagonalTransition, block_size=16)
+            )
         ),
         "low rank 16": setting(structure=LOW_RANK),
         "dense": setting(structure=plain(wj.DenseTransition)),

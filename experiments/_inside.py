@@ -95,9 +95,7 @@ def spectra(models: Mapping[str, tuple[wj.WARP, wj.WARP]], length: int) -> Figur
     for ax in grid.flat[len(models) :]:
         ax.set_axis_off()
     for ax, (name, pair) in zip(grid.flat, models.items()):
-        for model, label, colour in zip(
-            pair, ("before", "after"), ("0.6", "tab:blue")
-        ):
+        for model, label, colour in zip(pair, ("before", "after"), ("0.6", "tab:blue")):
             values = np.linalg.eigvals(np.asarray(model.transition.matrix(), float))
             turns, growth = scales(values, length)
             ax.plot(turns, growth, ".", color=colour, markersize=4, label=label)

@@ -154,7 +154,10 @@ PROBLEMS: dict[str, Callable[[pathlib.Path], Problem]] = {
     "digits": _digits,
     "msd": _msd,
     **{n: functools.partial(_pictures, n) for n in ("mnist", "fashion-mnist")},
-    **{f"ETT{n}": functools.partial(_series, f"ETT{n}") for n in ("h1", "h2", "m1", "m2")},
+    **{
+        f"ETT{n}": functools.partial(_series, f"ETT{n}")
+        for n in ("h1", "h2", "m1", "m2")
+    },
 }
 
 

@@ -25,6 +25,7 @@ class Options(Rated):
     axes: Annotated[tuple[str, ...], Flag(metavar="[NAME ...]")] = ()
     """Change only these parts, as in --axes A decoder. By default all that mean something
     on the data set."""
+
     def __post_init__(self) -> None:
         super().__post_init__()
         if unknown := [axis for axis in self.axes if axis not in AXES]:

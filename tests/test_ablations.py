@@ -101,7 +101,7 @@ def test_forcing_and_loss_change_one_field_of_what_is_asked():
 
 def test_parts_that_a_variant_does_not_name_are_the_base_s():
     base = single(SMALL, SHAPE, jr.key(0))
-    for name in ("fixed to I", "diagonal", "dense", "subspace 16"):
+    for name in ("fixed to I", "dense"):
         model = model_of(f"A: {name}")
         assert_same((model.decoder, model.initial), (base.decoder, base.initial))
         assert type(model.transition) is not type(base.transition)
@@ -169,7 +169,7 @@ def test_the_identity_stays_and_the_state_holds_what_changed_since_the_start(
     wanted = first + moved @ B.T
     # Whatever happens between: the same end from another path.
     other = xs[0].at[1:-1].set(jr.normal(jr.key(3), (10, 2)))
-    thetas = eqx.filter_jit(jax.vmap(model.weights))(jnp.stack([xs[0], other]))
+    thetas = jax.jit(lambda xs: jax.vmap(model.weights)(xs))(jnp.stack([xs[0], other]))
     np.testing.assert_allclose(thetas[0], wanted, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(thetas[1, -1], wanted[-1], rtol=1e-4, atol=1e-5)
     assert np.abs(thetas[1, 5] - thetas[0, 5]).max() > 1e-2
@@ -209,7 +209,9 @@ def test_read_outs_of_the_state_are_what_they_are_by_hand(name, layers, precisio
     found = [function] if layers == 1 else function.layers
     assert len(found) == layers
     arrays = [tuple(np.asarray(a, float) for a in (f.weight, f.bias)) for f in found]
-    assert_close(eqx.filter_jit(model)(xs, ts), by_hand(arrays, model, xs, np.asarray(ts)))
+    assert_close(
+        eqx.filter_jit(model)(xs, ts), by_hand(arrays, model, xs, np.asarray(ts))
+    )
     # The slope along a direction of the read-out's weights.
     noise = np.random.default_rng(0)
     along = [[noise.standard_normal(a.shape) for a in pair] for pair in arrays]

@@ -19,6 +19,7 @@ CLAIMING = (
     "docs/experiments.md",
     "docs/choosing.md",
     "docs/rivals.md",
+    "docs/algebra.md",
 )
 ENTRIES = joined(read([RESULTS]))
 
