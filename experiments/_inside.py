@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Complex, Float
 from matplotlib.figure import Figure
@@ -68,7 +69,7 @@ def _parts(decoder: wj.AbstractDecoder) -> list[Any]:
 
 def layers_of(decoder: wj.NetworkDecoder) -> dict[str, np.ndarray]:
     """Returns by layer which numbers of a state are its weights and biases."""
-    places = decoder.unflatten(np.arange(decoder.state_size, dtype=np.float32))
+    places = decoder.unflatten(jnp.arange(decoder.state_size, dtype=float))
     return {
         f"layer {i + 1}": np.concatenate(
             [np.ravel(leaf).astype(int) for leaf in jax.tree.leaves(layer)]
@@ -114,8 +115,8 @@ def modes_of(
     slowest first, and its left eigenvectors: `w @ theta_t` moves by its eigenvalue alone.
     """
     values, vectors = np.linalg.eig(np.asarray(A, float).T)
-    apart = np.abs(values - np.median(values.real))
-    kept = np.flatnonzero((values.imag >= 0) & (apart > 1e-6))
+    apart = np.abs(values - np.median(np.real(values)))
+    kept = np.flatnonzero((np.imag(values) >= 0) & (apart > 1e-6))
     kept = kept[np.argsort(-apart[kept])[:count]]
     kept = kept[np.argsort(np.angle(values[kept]))]
     return values[kept], vectors[:, kept].T

@@ -85,8 +85,9 @@ def _uea(name: str, folder: pathlib.Path) -> Problem:
 def _pictures(name: str, folder: pathlib.Path) -> Problem:
     """Pictures of half as many rows and columns, each pixel the mean of four."""
     images = load_images(name, folder)
-    parts = (halved(part).sequences() for part in images[1:])
-    return _classified(Dataset(f"{images.name}, halved", *parts), 10.0)
+    train, validation, test = (halved(part).sequences() for part in images[1:])
+    data = Dataset(f"{images.name}, halved", train, validation, test)
+    return _classified(data, 10.0)
 
 
 def halved(pictures: Pictures) -> Pictures:
@@ -162,7 +163,7 @@ PROBLEMS: dict[str, Callable[[pathlib.Path], Problem]] = {
 
 
 def load_problem(name: str, folder: pathlib.Path) -> Problem:
-    """Returns the problem of this name: one of `PROBLEMS`, or a data set of the UEA archive.
+    """Returns the problem of this name: of `PROBLEMS`, or of a data set of the UEA archive.
 
     **Raises:** `ValueError` for data that cannot be had.
     """

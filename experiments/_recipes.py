@@ -134,11 +134,16 @@ def _read_out(make, recipe, shape, key):
     network = recipe.network(shape, key)
     theta = wj.NetworkDecoder(network).flatten(network)
     # The first state of self-decoding, or as many numbers of it as the state has.
-    theta = jnp.resize(theta, recipe.state or theta.size)
+    theta = jnp.resize(theta, (recipe.state or theta.size,))
     inputs = theta.size + network.in_size
     # Its own key: `key` itself has drawn the first state.
     function = make(network, inputs, jr.fold_in(key, 1))
-    decoder = ReadOut(function, recipe.observe, theta.size, int(network.out_size))
+    decoder = ReadOut(
+        function=function,
+        observe=recipe.observe,
+        state_size=theta.size,
+        out_size=int(network.out_size),
+    )
     return decoder, theta
 
 
@@ -233,7 +238,7 @@ class Recipe:
     task: Any
     structure: Structure = LOW_RANK
     cycles: float = 3.0
-    drive: wj.AbstractDrive = wj.Increments()
+    drive: wj.AbstractDrive = dataclasses.field(default_factory=wj.Increments)
     coordinates: Callable[[int], wj.AbstractCoordinates] = time_alone
     reading: Reading = self_decoding
     start: Start = hypernetwork
