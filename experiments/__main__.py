@@ -22,6 +22,7 @@ from . import (
     speed,
     spirals,
 )
+from ._signals import SIGNALS
 
 
 EXPERIMENTS = {
@@ -54,9 +55,12 @@ def main(arguments: list[str] | None = None) -> None:
         args=arguments,
     )
     try:
-        command()
+        with SIGNALS.heeded():
+            command()
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        if isinstance(error, OSError) and SIGNALS.command:
+            print(f"Once that is mended, `{SIGNALS.command}`.", file=sys.stderr)
         raise SystemExit(2) from error
 
 

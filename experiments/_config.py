@@ -63,12 +63,16 @@ class Rated(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rates = self.learning_rates
-        if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
-            raise ValueError(
-                "`--learning-rates` needs one or more, different and above 0; got "
-                f"{' '.join(map(str, rates)) or 'none'}."
-            )
+        check_rates(self.learning_rates)
+
+
+def check_rates(rates: tuple[float, ...]) -> None:
+    """**Raises:** `ValueError` for learning rates that cannot be tried."""
+    if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
+        raise ValueError(
+            "`--learning-rates` needs one or more, different and above 0; got "
+            f"{' '.join(map(str, rates)) or 'none'}."
+        )
 
 
 def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
@@ -81,11 +85,7 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     if config.resume is None:
         stamp = time.strftime("%Y-%m-%d-%H%M%S")
         folder = config.out or pathlib.Path("runs") / name / stamp
-        if (folder / "config.json").exists():
-            raise ValueError(
-                f"`--out {folder}` holds a run already. Go on with it by "
-                f"`--resume {folder}`, or choose another folder."
-            )
+        refuse_used(folder)
         return config, folder
     path = config.resume / "config.json"
     try:
@@ -105,3 +105,12 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
             f"`--resume {config.resume}` is a run of {experiment!r}, not of {name!r}."
         )
     return resumed, config.resume
+
+
+def refuse_used(folder: pathlib.Path) -> None:
+    """**Raises:** `ValueError` where a folder to begin in holds a run already."""
+    if (folder / "config.json").exists():
+        raise ValueError(
+            f"`--out {folder}` holds a run already. Go on with it by "
+            f"`--resume {folder}`, or choose another folder."
+        )

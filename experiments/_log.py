@@ -1,7 +1,6 @@
 """progress -> what is seen of a run: `metrics.jsonl`, progress bars and the table."""
 
 import json
-import os
 import pathlib
 import sys
 
@@ -11,20 +10,22 @@ from rich.table import Table
 
 import warp_jax as wj
 
+from ._folder import write_text
+
 
 class Metrics:
     """`metrics.jsonl`: read back when a run goes on, and cut where it goes on from."""
 
     def __init__(self, path: pathlib.Path):
         self.path = path
-        self.lines: list[dict] = []
         self._before: float | None = None
-        if path.exists():
-            for line in path.read_text().splitlines():
-                try:
-                    self.lines.append(json.loads(line))
-                except ValueError:
-                    break  # A kill can cut the last line off.
+        self.lines, broken = _lines(path)
+        if broken:
+            # A crash can cut the last line off, or leave zeros in its place.
+            print(
+                f"{path}: {broken} lines that are cut off are dropped", file=sys.stderr
+            )
+            self.write()
 
     def begin(self) -> None:
         """Says that a model begins, or goes on, with the next line."""
@@ -63,6 +64,19 @@ class Metrics:
         for line in self.lines:
             models.setdefault(line["model"], []).append(line)
         return models
+
+
+def _lines(path: pathlib.Path) -> tuple[list[dict], int]:
+    """Returns the lines of a file, and how many others there are."""
+    if not path.exists():
+        return [], 0
+    lines, broken = [], 0
+    for text in path.read_bytes().splitlines():
+        try:
+            lines.append(dict(json.loads(text)))
+        except (ValueError, TypeError):
+            broken += 1
+    return lines, broken
 
 
 class Reporter:
@@ -129,10 +143,3 @@ def table(summary: dict, about: str = "") -> Table:
 def write_json(path: pathlib.Path, value: dict) -> None:
     """Replaces a file by a value as JSON, in one move."""
     write_text(path, json.dumps(value, indent=2) + "\n")
-
-
-def write_text(path: pathlib.Path, text: str) -> None:
-    """Replaces a file in one move, so that a kill leaves the old one or the new one."""
-    temporary = path.with_name(f".{path.name}.new")
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -7,11 +7,13 @@ figures/             *.png
 weights.npz          a network's weights as sequences pass, of some experiments
 checkpoints/MODEL/   for --resume
 models/MODEL.eqx     the chosen models
+.lock                who has the folder
 """
 
 import dataclasses
 import functools
 import importlib.metadata
+import io
 import json
 import platform
 import re
@@ -30,8 +32,10 @@ from rich.console import Console
 
 import warp_jax as wj
 
-from ._config import Config, resolve
+from ._config import Config, refuse_used, resolve
+from ._folder import Lock, sweep, write
 from ._log import Metrics, Reporter, table, write_json
+from ._signals import SIGNALS
 
 
 # At most as many times of a sequence are kept in `weights.npz`.
@@ -113,14 +117,19 @@ class Run:
         self.config, self.folder = resolve(experiment, config)
         self.experiment, self.dataset = experiment, dataset
         self.console = Console(stderr=True)
+        SIGNALS.command = f"python -m experiments {experiment} --resume {self.folder}"
         self.results: list[dict] = []
-        self._metrics = Metrics(self.folder / "metrics.jsonl")
         try:
             for name in ("figures", "checkpoints", "models"):
                 (self.folder / name).mkdir(parents=True, exist_ok=True)
+            self._lock = Lock(self.folder)
             if config.resume is None:
+                # Another process may have begun one before this had the folder.
+                refuse_used(self.folder)
                 written = {"experiment": experiment, **self.config.dump()}
                 write_json(self.folder / "config.json", written)
+            sweep(self.folder)
+            self._metrics = Metrics(self.folder / "metrics.jsonl")
         except OSError as error:
             raise ValueError(
                 f"`--out {self.folder}` cannot be written: {error.strerror}. Choose "
@@ -153,10 +162,16 @@ class Run:
         result_path = self.folder / "models" / f"{_slug(name)}.json"
         model_path = self.folder / "models" / f"{_slug(name)}.eqx"
         if result_path.exists():
-            result = json.loads(result_path.read_text())
-            self.results.append(result)
-            (trial,) = (t for t in trials if t.name == result["trial"])
-            return wj.load(model_path, trial.model)
+            try:
+                result = json.loads(result_path.read_bytes())
+                (trial,) = (t for t in trials if t.name == result["trial"])
+                model = wj.load(model_path, trial.model)
+            except (OSError, ValueError, KeyError, TypeError) as error:
+                # All of it follows from the checkpoints.
+                self._say(f"{name} is made anew from its checkpoints: {error}")
+            else:
+                self.results.append(result)
+                return model
         fits, tried = [], {}
         for trial in trials:
             try:
@@ -167,7 +182,7 @@ class Run:
                     raise
                 tried[trial.name] = None
                 line = str(error).splitlines()[0]
-                self.console.print(f"{trial.name} is out: {line}", highlight=False)
+                self._say(f"{trial.name} is out: {line}")
         trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]))
         wj.save(model_path, model)
         result = {
@@ -188,9 +203,15 @@ class Run:
         self.results.append(result)
         return model
 
+    def _say(self, line: str) -> None:
+        self.console.print(line, soft_wrap=True, highlight=False, markup=False)
+
     def _fit(self, trial: Trial) -> tuple[Any, wj.History]:
         self._metrics.begin()
-        with Reporter(self.console, trial.name, trial.steps) as reporter:
+        with (
+            SIGNALS.training() as asked,
+            Reporter(self.console, trial.name, trial.steps) as reporter,
+        ):
 
             def report(progress: wj.Progress) -> None:
                 reporter.show(progress)
@@ -207,6 +228,7 @@ class Run:
                 every=max(1, trial.steps // 20),
                 checkpoint=self.folder / "checkpoints" / _slug(trial.name),
                 resume=True,
+                stop=asked,
                 report=report,
             )
 
@@ -225,7 +247,9 @@ class Run:
 
     def figure(self, name: str, figure) -> None:
         """Writes a figure of matplotlib as PNG."""
-        figure.savefig(self.folder / "figures" / f"{name}.png", dpi=150)
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=150)
+        write(self.folder / "figures" / f"{name}.png", stream.getvalue())
 
     def weights(
         self, unflatten: Callable, thetas: Float[np.ndarray, "n t p"], labels: Sequence
@@ -248,13 +272,15 @@ class Run:
             f"layer {jax.tree_util.keystr(place).lstrip('.')}": np.asarray(array)
             for place, array in jax.tree_util.tree_leaves_with_path(arrays)
         }
+        stream = io.BytesIO()
         np.savez_compressed(
-            self.folder / "weights.npz",
+            stream,
             allow_pickle=False,
             times=steps / max(1, length - 1),
             labels=np.asarray([str(label) for label in labels]),
             **layers,
         )
+        write(self.folder / "weights.npz", stream.getvalue())
 
     def curves(self) -> dict[str, list[dict]]:
         """Returns the lines of `metrics.jsonl` by model."""
@@ -281,7 +307,8 @@ class Run:
         for about in dict.fromkeys(map(kind, self.results)):
             rows = [row for row in self.results if kind(row) == about]
             console.print(table({**summary, "results": rows}, about))
-        self.console.print(f"Written to {self.folder}", soft_wrap=True, highlight=False)
+        self._say(f"Written to {self.folder}")
+        self._lock.release()
         return summary
 
 

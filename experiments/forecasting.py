@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from . import _figures as figures
 from ._config import Flag, Rated, resolve
 from ._data import data_folder, Dataset, load_series, Series, Split
 from ._data.gathered import Gathered
+from ._folder import write_text
 from ._forecasters import candidates
 from ._rivals import CELLS, state_size
 from ._run import Run, Trial
@@ -154,7 +156,8 @@ def _continue(
         known[0, context:] + task.errors(model, less(split, context, linear))[..., 0].T
     )
     values = series.centre + series.scale * ahead
-    with open(run.folder / "forecast.csv", "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["step", *series.names])
-        writer.writerows([step + 1, *row] for step, row in enumerate(values.tolist()))
+    stream = io.StringIO(newline="")
+    writer = csv.writer(stream)
+    writer.writerow(["step", *series.names])
+    writer.writerows([step + 1, *row] for step, row in enumerate(values.tolist()))
+    write_text(run.folder / "forecast.csv", stream.getvalue())

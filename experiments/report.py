@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from ._config import Flag
-from ._log import write_text
+from ._folder import write_text
 from ._report import bare, fill, joined, markdown, page, read
 
 

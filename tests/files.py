@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 
+import numpy as np
 import pytest
 
 
@@ -31,3 +32,13 @@ def refused(path, *fragments, line=None):
     for fragment in (place, *fragments):
         assert fragment in str(caught.value)
     assert len(str(caught.value)) < 1000
+
+
+def write_pictures(folder, count=40):
+    """Writes noise that reads as MNIST."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = random.integers(0, 256, (count, 28, 28)).astype(np.uint8)
+        arrays[f"y_{part}"] = np.arange(count, dtype=np.uint8) % 10
+    np.savez(folder / "mnist.npz", **arrays)

@@ -242,8 +242,8 @@ def test_files_are_downloaded_by_their_checksums(tmp_path, monkeypatch):
             return self.folder / name
 
     monkeypatch.setattr(
-        mnist.pooch,
-        "create",
+        mnist,
+        "Fetcher",
         lambda folder, url, registry: Fetcher(folder, url, registry),
     )
     write(tmp_path / "served")

@@ -10,8 +10,9 @@ ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
     {"_types", "_check"},
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
-    {"_save", "_batches", "_initial", "_transition", "_decoder"},
-    {"_roll"},
+    {"_save", "_training", "_batches", "_initial", "_transition", "_decoder"},
+    {"_roll", "_checkpoints"},
+    {"_resets"},
     {"_begin"},
     {"_model"},
     {"_forecast", "_readout", "_stacked", "_fit", "physics"},
@@ -57,7 +58,7 @@ def test_files_are_short_and_stay_within_their_means(path):
     assert not outside & {"numpy", "pickle", "warp_jax"}
     assert "diffrax" not in outside or path.relative_to(ROOT).as_posix() == SOLVER
     assert "optax" not in outside or path.name == "_fit.py"
-    assert "orbax" not in outside or path.name == "_save.py"
+    assert "orbax" not in outside or path.name == "_checkpoints.py"
 
 
 def test_every_file_has_a_row():

@@ -217,7 +217,7 @@ def test_a_series_of_ett_that_is_not_there_says_where_it_is(tmp_path, monkeypatc
         }
         raise ValueError("no network")
 
-    monkeypatch.setattr(ett.pooch, "create", create)
+    monkeypatch.setattr(ett, "Fetcher", create)
     with refused("ETTm2.csv", "no network", str(tmp_path), "--data DIR"):
         load_ett("ETTm2", tmp_path)
     with refused("load_ett('ETTh3')", "ETTh1, ETTh2, ETTm1, ETTm2"):

@@ -261,7 +261,7 @@ def test_traces_are_downloaded_where_they_are_not(tmp_path, monkeypatch):
         def fetch(self, name):
             return source / name
 
-    monkeypatch.setattr(cheetah.pooch, "create", lambda *_, **__: Fetcher())
+    monkeypatch.setattr(cheetah, "Fetcher", lambda *_: Fetcher())
     data = load_cheetah(target)
     np.testing.assert_array_equal(data.test.xs, load_cheetah(target).test.xs)
     np.save(source / "trace_0003.npy", traces[4])

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from experiments._data import data_folder, load_uea, uea
+from experiments._data import data_folder, download, load_uea, uea
 from experiments._data.ts_format import read_ts
 from experiments._tasks import Classification
 
@@ -225,6 +225,7 @@ def server(tmp_path, monkeypatch):
         thread = threading.Thread(target=running.serve_forever)
         thread.start()
         monkeypatch.setattr(uea, "URL", f"http://127.0.0.1:{running.server_port}/")
+        monkeypatch.setattr(download, "SAFE", "http://127.0.0.1")
         yield served
         running.shutdown()
         thread.join()

@@ -13,7 +13,7 @@ from importlib.metadata import version as _version
 
 from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
-from ._batches import Batches as Batches
+from ._batches import Batches as Batches, Bucket as Bucket, bucket as bucket
 from ._coordinates import (
     AbstractCoordinates as AbstractCoordinates,
     RasterCoordinates as RasterCoordinates,
@@ -35,7 +35,9 @@ from ._drive import (
     AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
+    Elapsed as Elapsed,
     EmbeddedDrive as EmbeddedDrive,
+    Gaps as Gaps,
     Increments as Increments,
     JoinedDrive as JoinedDrive,
     LogSignature as LogSignature,
@@ -43,12 +45,7 @@ from ._drive import (
     Products as Products,
     Values as Values,
 )
-from ._fit import (
-    fit as fit,
-    History as History,
-    print_progress as print_progress,
-    Progress as Progress,
-)
+from ._fit import fit as fit
 from ._forecast import forecast as forecast, unroll as unroll
 from ._initial import (
     AbstractInitial as AbstractInitial,
@@ -82,10 +79,17 @@ from ._roll import (
 from ._save import load as load, save as save
 from ._span import Span as Span
 from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
+from ._training import (
+    History as History,
+    print_progress as print_progress,
+    Progress as Progress,
+    Stopped as Stopped,
+)
 from ._transition import (
     AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,
     BlockDiagonalTransition as BlockDiagonalTransition,
+    ContinuousTime as ContinuousTime,
     DenseTransition as DenseTransition,
     DiagonalTransition as DiagonalTransition,
     LowRankTransition as LowRankTransition,

@@ -2,7 +2,6 @@
 
 import functools
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -11,94 +10,28 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, PyTree
 
 from ._batches import in_order, Supply
 from ._check import check_integer
-from ._save import Checkpoints, Path
+from ._checkpoints import Checkpoints
+from ._save import Path
+from ._training import (
+    blank,
+    History,
+    print_progress,
+    Progress,
+    progress,
+    Record,
+    Stopped,
+    Trained,
+    Training,
+)
 from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
 Loss = Callable[[Any, Any, Key], Scalar]
-
-
-class Progress(NamedTuple):
-    """What `fit` reports as it goes.
-
-    - `step`, `steps`: how many steps are done, and how many there are.
-    - `loss`, `gradient_norm`: means since the last report.
-    - `validation`: the figure at this step, or `None` without a `validate`.
-    - `best`: the least validation figure so far, or `None`.
-    - `seconds`: since this call of `fit` began.
-    """
-
-    step: int
-    steps: int
-    loss: float
-    gradient_norm: float
-    validation: float | None
-    best: float | None
-    seconds: float
-
-
-class History(NamedTuple):
-    """What a training went through.
-
-    - `loss`, `gradient_norm`: of every step, `(steps,)`, before its update.
-    - `validation`: pairs of a step and its figure.
-    - `best_step`: where the model that `fit` returned was taken: the least validation
-        figure, or the last step without a `validate`.
-    - `stopped_early`: whether `patience` ran out.
-    """
-
-    loss: Float[Array, " s"]
-    gradient_norm: Float[Array, " s"]
-    validation: tuple[tuple[int, float], ...]
-    best_step: int
-    stopped_early: bool
-
-
-class _Trained(eqx.Module):
-    """The arrays that every step changes."""
-
-    model: PyTree
-    optimizer_state: PyTree
-    losses: Float[Array, " s"]
-    norms: Float[Array, " s"]
-
-
-class _Training(eqx.Module):
-    """All arrays of a training: what a checkpoint holds."""
-
-    trained: _Trained
-    best: PyTree
-
-
-class _Record(NamedTuple):
-    """All numbers beside them."""
-
-    step: int
-    validation: tuple[tuple[int, float], ...]
-
-    def best(self) -> tuple[int, float]:
-        # The first of equal figures, so that a plateau counts as no improvement.
-        return min(self.validation, key=lambda pair: pair[1])
-
-    def stale(self) -> int:
-        """Returns how many validations there have been since the best one."""
-        if not self.validation:
-            return 0
-        steps = [step for step, _ in self.validation]
-        return len(steps) - 1 - steps.index(self.best()[0])
-
-
-def print_progress(progress: Progress) -> None:
-    """Writes one plain line to stderr: what `fit` does by default."""
-    line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
-    if progress.validation is not None:
-        line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
-    print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
 
 
 def fit(
@@ -115,6 +48,7 @@ def fit(
     checkpoint: Path | None = None,
     keep: int = 2,
     resume: bool = False,
+    stop: Callable[[], bool] | None = None,
     report: Callable[[Progress], None] | None = print_progress,
 ) -> tuple[Model, History]:
     """Trains a model by gradient descent.
@@ -140,14 +74,20 @@ def fit(
     - `keep`: how many of the latest checkpoints remain.
     - `resume`: continue from the newest checkpoint of that folder, if there is one. The
         numbers are those of a training that was never interrupted, provided that `batches`
-        depends on the number of the step alone, or an iterable begins the same way.
+        depends on the number of the step alone, or an iterable begins the same way. A
+        checkpoint that is cut off or changed is removed with a `RuntimeWarning`, and the
+        one before it taken, so `keep` should be 2 at least.
+    - `stop`: asked before each step; at the first True the training writes a checkpoint and
+        raises `Stopped`. For a signal that says that the machine will go.
     - `report`: called every `every` steps; by default prints a line. `None` is silent.
 
     **Returns:** the model, and the `History`.
 
     **Raises:** `FloatingPointError`, naming the step, when the loss or the gradient is not
     finite; checkpoints hold only what was finite. `ValueError` when an iterator runs out,
-    or a folder already holds checkpoints and `resume` is False.
+    or a folder already holds checkpoints and `resume` is False, or holds none that can be
+    read. `OSError` when a checkpoint cannot be written; the last one is then intact.
+    `Stopped` when `stop` says so.
     """
     call = "fit(model, loss, batches, optimizer, steps, key)"
     steps = check_integer(call, "steps", steps, 1)
@@ -159,9 +99,11 @@ def fit(
             raise ValueError(f"`{call}` needs `validate` to have patience={patience}.")
     if resume and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
+    if stop is not None and checkpoint is None:
+        raise ValueError(f"`{call}` needs `checkpoint` to stop with; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-    trained = _Trained(model, optimizer_state, _blank(steps), _blank(steps))
-    training, record = _Training(trained, model), _Record(0, ())
+    trained = Trained(model, optimizer_state, blank(steps), blank(steps))
+    training, record = Training(trained, model), Record(0, ())
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
@@ -173,6 +115,7 @@ def fit(
         every,
         patience,
         folder,
+        stop,
         report,
     )
     try:
@@ -205,46 +148,65 @@ class _Loop(NamedTuple):
     every: int
     patience: int | None
     folder: Checkpoints | None
+    stop: Callable[[], bool] | None
     report: Callable[[Progress], None] | None
 
     def run(
-        self, training: _Training, record: _Record, supply: Iterator[PyTree]
-    ) -> tuple[_Training, _Record]:
+        self, training: Training, record: Record, supply: Iterator[PyTree]
+    ) -> tuple[Training, Record]:
         began, steps = time.monotonic(), len(training.trained.losses)
         while record.step < steps and not self._out_of_patience(record):
-            start, stop = (
-                record.step,
-                min(steps, (record.step // self.every + 1) * self.every),
+            # A training that was stopped in between reports as if it had not been.
+            start = record.step - record.step % self.every
+            trained, reached = self._advance(
+                training.trained, record.step, min(steps, start + self.every), supply
             )
-            trained = self._advance(training.trained, start, stop, supply)
-            record = self._judged(trained.model, record._replace(step=stop))
+            if reached < min(steps, start + self.every):
+                raise self._stopped(Training(trained, training.best), record, reached)
+            record = self._judged(trained.model, record._replace(step=reached))
             newest = self.validate is not None and record.stale() == 0
-            training = _Training(trained, trained.model if newest else training.best)
+            training = Training(trained, trained.model if newest else training.best)
             if self.report is not None:
                 seconds = time.monotonic() - began
-                self.report(_progress(trained, record, start, seconds))
-            if self.folder is not None:
-                self.folder.save(stop, training, record._asdict() | {"steps": steps})
+                self.report(progress(trained, record, start, seconds))
+            self._keep(training, record)
         return training, record
 
+    def _keep(self, training: Training, record: Record) -> None:
+        if self.folder is not None:
+            notes = record._asdict() | {"steps": len(training.trained.losses)}
+            self.folder.save(record.step, training, notes)
+
+    def _stopped(self, training: Training, record: Record, reached: int) -> Stopped:
+        if reached > record.step:
+            self._keep(training, record._replace(step=reached))
+        return Stopped(
+            f"`{self.call}` was asked to stop after step {reached}. `resume=True` goes on "
+            "from there.",
+            reached,
+        )
+
     def _advance(
-        self, trained: _Trained, start: int, stop: int, supply: Iterator[PyTree]
-    ) -> _Trained:
+        self, trained: Trained, start: int, stop: int, supply: Iterator[PyTree]
+    ) -> tuple[Trained, int]:
+        """Returns what is trained, and the step that it was trained to."""
         update = functools.partial(_update, self.loss, self.optimizer)
-        for step in range(start, stop):
+        reached = start
+        while reached < stop and not (self.stop is not None and self.stop()):
             batch = next(supply)
             try:
-                trained = update(trained, batch, self.key, jnp.asarray(step))
+                trained = update(trained, batch, self.key, jnp.asarray(reached))
             except eqx.EquinoxRuntimeError as error:
                 # Around the reason lie a stack and hints, which the cause still shows.
                 _, _, reason = str(error).rpartition("EquinoxRuntimeError: ")
                 raise FloatingPointError(
-                    f"`{self.call}` stopped at step {step}: {reason.splitlines()[0]}"
+                    f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
-        _check_steps(self.call, trained, start, stop)
-        return trained
+            reached += 1
+        _check_steps(self.call, trained, start, reached)
+        return trained, reached
 
-    def _judged(self, model: PyTree, record: _Record) -> _Record:
+    def _judged(self, model: PyTree, record: Record) -> Record:
         if self.validate is None:
             return record
         figure = float(self.validate(model))
@@ -254,23 +216,8 @@ class _Loop(NamedTuple):
             )
         return record._replace(validation=(*record.validation, (record.step, figure)))
 
-    def _out_of_patience(self, record: _Record) -> bool:
+    def _out_of_patience(self, record: Record) -> bool:
         return self.patience is not None and record.stale() >= self.patience
-
-
-def _blank(steps: int) -> Float[Array, " s"]:
-    return jnp.full(steps, jnp.nan)
-
-
-def _progress(
-    trained: _Trained, record: _Record, start: int, seconds: float
-) -> Progress:
-    span = slice(start, record.step)
-    loss, norm = (float(jnp.mean(a[span])) for a in (trained.losses, trained.norms))
-    figure = record.validation[-1][1] if record.validation else None
-    best = record.best()[1] if record.validation else None
-    steps = len(trained.losses)
-    return Progress(record.step, steps, loss, norm, figure, best, seconds)
 
 
 def _begun(params: PyTree) -> PyTree:
@@ -281,11 +228,11 @@ def _begun(params: PyTree) -> PyTree:
 def _update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
-    trained: _Trained,
+    trained: Trained,
     batch: PyTree,
     key: Key,
     step: Array,
-) -> _Trained:
+) -> Trained:
     """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
@@ -297,7 +244,7 @@ def _update(
         value=value,
     )
     norm = optax.tree.norm(gradient)
-    return _Trained(
+    return Trained(
         eqx.apply_updates(model, changes),
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
@@ -305,7 +252,7 @@ def _update(
     )
 
 
-def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
+def _check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
     finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
     bad = ~finite[start:stop]
     if jnp.any(bad):
@@ -319,8 +266,8 @@ def _check_steps(call: str, trained: _Trained, start: int, stop: int) -> None:
 
 
 def _resume(
-    call: str, folder: Checkpoints, training: _Training, resume: bool
-) -> tuple[_Training, _Record]:
+    call: str, folder: Checkpoints, training: Training, resume: bool
+) -> tuple[Training, Record]:
     if not resume:
         raise ValueError(
             f"`{call}` found checkpoints in {folder.folder}. Give `resume=True` to go on "
@@ -334,17 +281,18 @@ def _resume(
 
         return eqx.tree_at(where, training, [change(c) for c in where(training)])
 
-    notes = folder.notes()
-    like = curves(training, lambda _: _blank(notes["steps"]))
-    # A training may be resumed with more steps than it was begun with.
-    training = curves(
-        folder.restore(like),
-        lambda curve: jnp.append(curve[: notes["step"]], _blank(steps))[:steps],
+    training, notes = folder.restore(
+        lambda notes: curves(training, lambda _: blank(notes["steps"]))
     )
     if notes["step"] > steps:
         raise ValueError(
             f"`{call}` needs `steps` of at least the {notes['step']} that the checkpoint "
             f"in {folder.folder} has done; got steps={steps}."
         )
+    # A training may be resumed with more steps than it was begun with.
+    training = curves(
+        training,
+        lambda curve: jnp.append(curve[: notes["step"]], blank(steps))[:steps],
+    )
     validation = tuple((step, figure) for step, figure in notes["validation"])
-    return training, _Record(notes["step"], validation)
+    return training, Record(notes["step"], validation)

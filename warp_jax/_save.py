@@ -1,11 +1,12 @@
-"""model <-> file, and training <-> checkpoints. Nothing here reads or writes a pickle."""
+"""model <-> file. Nothing here reads or writes a pickle."""
 
+import hashlib
 import json
 import os
 import pathlib
 import tempfile
 from importlib.metadata import version
-from typing import Any, TypeVar
+from typing import Any, IO, TypeVar
 
 import equinox as eqx
 import jax
@@ -17,16 +18,18 @@ from jaxtyping import PyTree
 
 Path = str | os.PathLike
 Tree = TypeVar("Tree")
-FORMAT = "warp_jax model 1"
+# Of a file: a line of JSON, the leaves, and the SHA-256 of all before it.
+FORMAT = "warp_jax model 2"
+DIGEST = hashlib.sha256().digest_size
 
 
-def _is_data(leaf: Any) -> bool:
+def is_data(leaf: Any) -> bool:
     return eqx.is_array_like(leaf)
 
 
-def _describe(tree: PyTree) -> list[dict]:
+def describe(tree: PyTree) -> list[dict]:
     """Returns the place, shape and dtype of every leaf that is saved."""
-    leaves = jtu.tree_leaves_with_path(eqx.filter(tree, _is_data))
+    leaves = jtu.tree_leaves_with_path(eqx.filter(tree, is_data))
     return [
         {
             "leaf": jtu.keystr(path),
@@ -41,12 +44,12 @@ def _is_key(leaf: Any) -> bool:
     return eqx.is_array(leaf) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
-def _with_key_data(tree: Tree) -> Tree:
+def with_key_data(tree: Tree) -> Tree:
     """Replaces typed random keys, which no file format knows, by their numbers."""
     return jax.tree.map(lambda leaf: jr.key_data(leaf) if _is_key(leaf) else leaf, tree)
 
 
-def _with_keys(tree: Tree, like: Tree) -> Tree:
+def with_keys(tree: Tree, like: Tree) -> Tree:
     """Makes random keys of the numbers that stand where `like` has keys."""
 
     def wrap(leaf, old):
@@ -58,32 +61,38 @@ def _with_keys(tree: Tree, like: Tree) -> Tree:
 def save(path: Path, model: PyTree) -> None:
     """Writes a model's arrays and numbers to one file, whole or not at all.
 
-    The file is a line of JSON, which says what each leaf is, and then the leaves. Functions
-    and static fields are not written: `load` takes them from a model built by the same
-    code.
+    The file is a line of JSON, which says what each leaf is, the leaves, and a checksum of
+    all that. Functions and static fields are not written: `load` takes them from a model
+    built by the same code.
 
     **Arguments:**
 
     - `path`: the file; an existing one is replaced at the end, in one move.
     - `model`: any PyTree, such as a `WARP`, or a tuple of a model and a state.
 
-    **Raises:** `OSError` where the file cannot be written; the old one is then intact.
+    **Raises:** `OSError` where the file cannot be written, with its size; the old one is
+    then intact. `TypeError` for an array of Python objects, which only a pickle could hold.
     """
+    call = "save(path, model)"
     path = pathlib.Path(path)
-    tree = _with_key_data(model)
-    header = {
-        "format": FORMAT,
-        "version": version("warp_jax"),
-        "leaves": _describe(tree),
-    }
+    tree = with_key_data(model)
+    leaves = describe(tree)
+    for leaf in leaves:
+        if leaf["dtype"] == "object":
+            raise TypeError(
+                f"`{call}` needs arrays of numbers; got one of Python objects at "
+                f"{leaf['leaf']}. Make it static, or store what it says as numbers."
+            )
+    header = {"format": FORMAT, "version": version("warp_jax"), "leaves": leaves}
     try:
         file = tempfile.NamedTemporaryFile(
-            dir=path.parent, prefix=f".{path.name}.", delete=False
+            dir=path.parent, prefix=f".{path.name}.", suffix=".new", delete=False
         )
         try:
             with file:
                 file.write(json.dumps(header).encode() + b"\n")
-                eqx.tree_serialise_leaves(file, eqx.filter(tree, _is_data))
+                eqx.tree_serialise_leaves(file, eqx.filter(tree, is_data))
+                file.write(_digest(file, file.tell()))
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(file.name, path)
@@ -93,14 +102,14 @@ def save(path: Path, model: PyTree) -> None:
     except OSError as error:
         raise OSError(
             error.errno,
-            f"`save(path, model)` could not write: {error.strerror}; choose another "
+            f"`{call}` could not write {size_of(tree)}: {error.strerror}; choose another "
             "path, or free it",
             str(path),
         ) from error
 
 
 def load(path: Path, like: Tree) -> Tree:
-    """Reads what `save` wrote.
+    """Reads what `save` wrote. Nothing in the file is ever run, whoever wrote it.
 
     **Arguments:**
 
@@ -111,29 +120,74 @@ def load(path: Path, like: Tree) -> Tree:
     **Returns:** `like`, with the values of the file.
 
     **Raises:** `OSError` where the file cannot be read, `ValueError` where it was not
-    written by `save`, is cut off, or holds another model.
+    written by `save`, is cut off or changed in any byte, or holds another model.
     """
     call = "load(path, like)"
     path = pathlib.Path(path)
-    tree = _with_key_data(like)
+    tree = with_key_data(like)
     with open(path, "rb") as file:
-        try:
-            header = json.loads(file.readline(2**26))
-            written = header["leaves"] if header["format"] == FORMAT else None
-        except (ValueError, KeyError, TypeError):
-            written = None
-        if written is None:
-            raise ValueError(f"`{call}` got a file that `save` did not write: {path}.")
-        _compare(call, path, written, _describe(tree))
-        data, rest = eqx.partition(tree, _is_data)
+        written = _leaves(call, path, file)
+        begin = file.tell()
+        if not _intact(file):
+            raise ValueError(
+                f"`{call}` got a file that is cut off or changed: {path}. Take it from a "
+                "copy, or save the model anew."
+            )
+        file.seek(begin)
+        compare(call, path, written, describe(tree))
+        data, rest = eqx.partition(tree, is_data)
         try:
             data = eqx.tree_deserialise_leaves(file, data)
+            if len(file.read(DIGEST + 1)) != DIGEST:
+                raise ValueError("more follows the leaves")
         except Exception as error:
-            raise ValueError(f"`{call}` got a file that is cut off: {path}.") from error
-    return _with_keys(eqx.combine(data, rest), like)
+            # The checksum is right: the file was made to be so.
+            raise ValueError(
+                f"`{call}` got a file whose leaves are not what its first line says: "
+                f"{path}."
+            ) from error
+    return with_keys(eqx.combine(data, rest), like)
 
 
-def _compare(call: str, path, written: list[dict], wanted: list[dict]) -> None:
+def _leaves(call: str, path: pathlib.Path, file: IO[bytes]) -> list:
+    """Returns what the first line says of the leaves."""
+    try:
+        header = json.loads(file.readline(2**26))
+        form, written = str(header["format"]), header["leaves"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        form, written = "", None
+    if form != FORMAT or not isinstance(written, list):
+        known = form.startswith(FORMAT[:-1])
+        why = (
+            f"; it is {form[:40]!r}, and this version reads {FORMAT!r}" if known else ""
+        )
+        raise ValueError(f"`{call}` got a file that `save` did not write: {path}{why}.")
+    return written
+
+
+def _intact(file: IO[bytes]) -> bool:
+    """Whether the file ends with the checksum of what is before it."""
+    size = file.seek(0, os.SEEK_END) - DIGEST
+    return size > 0 and _digest(file, size) == file.read()
+
+
+def _digest(file: IO[bytes], size: int) -> bytes:
+    """Returns the checksum of the first bytes of a file, and leaves it behind them."""
+    file.seek(0)
+    digest = hashlib.sha256()
+    while size > 0 and (piece := file.read(min(size, 2**20))):
+        digest.update(piece)
+        size -= len(piece)
+    return digest.digest()
+
+
+def size_of(tree: PyTree) -> str:
+    """Returns about how much room the arrays of a tree take."""
+    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
+    return f"about {sum(leaf.nbytes for leaf in arrays) / 2**20:.3g} MiB"
+
+
+def compare(call: str, path, written: list[dict], wanted: list[dict]) -> None:
     for theirs, ours in zip(written, wanted):
         if theirs != ours:
             raise ValueError(
@@ -145,99 +199,3 @@ def _compare(call: str, path, written: list[dict], wanted: list[dict]) -> None:
             f"`{call}` needs `like` to be built as the model in {path}; that holds "
             f"{len(written)} leaves, and `like` {len(wanted)}."
         )
-
-
-class Checkpoints:
-    """A folder of the latest checkpoints of a training, each whole or not there at all.
-
-    Written by orbax-checkpoint, which is asked for when the first one is made, so that only
-    those who keep checkpoints need it.
-    """
-
-    def __init__(self, folder: Path, keep: int):
-        try:
-            import orbax.checkpoint as ocp
-        except ImportError as error:
-            raise ImportError(
-                "Checkpoints need orbax-checkpoint. Install it: "
-                "`pip install orbax-checkpoint`, or `pip install 'warp_jax[experiments]'`."
-            ) from error
-        self._ocp = ocp
-        self.folder = pathlib.Path(folder).absolute()
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep,
-            enable_async_checkpointing=False,
-            cleanup_tmp_directories=True,
-        )
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._manager = ocp.CheckpointManager(self.folder, options=options)
-        except OSError as error:
-            raise OSError(
-                error.errno,
-                f"`fit(checkpoint=...)` could not write: {error.strerror}",
-                str(folder),
-            ) from error
-
-    def latest(self) -> int | None:
-        """Returns the step of the newest checkpoint, or `None` where there is none."""
-        return self._manager.latest_step()
-
-    def save(self, step: int, tree: PyTree, notes: dict) -> None:
-        """Writes the arrays of `tree`, and `notes`, which must be JSON."""
-        arrays = _numbered(_with_key_data(tree))
-        notes = {"leaves": _describe(_with_key_data(tree)), **notes}
-        ocp = self._ocp
-        self._manager.save(
-            step,
-            args=ocp.args.Composite(
-                state=ocp.args.StandardSave(arrays), notes=ocp.args.JsonSave(notes)
-            ),
-        )
-
-    def notes(self) -> dict:
-        """Returns the notes of the newest checkpoint.
-
-        **Raises:** `ValueError` where it is unreadable.
-        """
-        ocp = self._ocp
-        args = ocp.args.Composite(notes=ocp.args.JsonRestore())
-        return self._read(args)["notes"]
-
-    def restore(self, like: Tree) -> Tree:
-        """Returns the tree of the newest checkpoint, in the structure of `like`.
-
-        **Raises:** `ValueError` where it is another model's, or unreadable.
-        """
-        ocp = self._ocp
-        tree = _with_key_data(like)
-        call = "fit(..., checkpoint, resume=True)"
-        _compare(call, self._newest(), self.notes()["leaves"], _describe(tree))
-        args = ocp.args.StandardRestore(_numbered(tree))
-        arrays = self._read(ocp.args.Composite(state=args))["state"]
-        data, rest = eqx.partition(tree, eqx.is_array)
-        leaves = [arrays[name] for name in sorted(arrays)]
-        data = jax.tree.unflatten(jax.tree.structure(data), leaves)
-        return _with_keys(eqx.combine(data, rest), like)
-
-    def _newest(self) -> pathlib.Path:
-        return self.folder / str(self.latest())
-
-    def _read(self, args):
-        try:
-            return self._manager.restore(self.latest(), args=args)
-        except Exception as error:
-            raise ValueError(
-                "`fit(..., checkpoint, resume=True)` cannot read the checkpoint "
-                f"{self._newest()}: {error}. Remove that folder to go on from the one "
-                "before it."
-            ) from error
-
-    def close(self) -> None:
-        """Waits for what is under way."""
-        self._manager.close()
-
-
-def _numbered(tree: PyTree) -> dict[str, jax.Array]:
-    leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
-    return {f"{i:06d}": leaf for i, leaf in enumerate(leaves)}

@@ -5,14 +5,16 @@ networks (Hasani et al. 2021, arXiv 2006.04439), licence Apache 2.0.
 """
 
 import hashlib
+import io
 import pathlib
 
 import numpy as np
-import pooch
 from jaxtyping import Float
 
+from .._folder import write
 from .arrays import finite_numbers, read_arrays
 from .dataset import Dataset, Split, unlabelled
+from .download import Fetcher
 
 
 FILE = "half_cheetah_traces.npz"
@@ -60,12 +62,12 @@ def _download(folder: pathlib.Path) -> Float[np.ndarray, "31 1000 17"]:
     names = [f"trace_{i:04}.npy" for i in range(SHAPE[0])]
     parts = folder / "half_cheetah"
     try:
-        fetcher = pooch.create(parts, URL, registry=dict.fromkeys(names))
+        fetcher = Fetcher(parts, URL, dict.fromkeys(names))
         files = [np.load(fetcher.fetch(name), allow_pickle=False) for name in names]
         traces = _checked(np.stack(files), URL)
-        temporary = folder / f".{FILE}"
-        np.savez(temporary, traces=traces)
-        temporary.replace(folder / FILE)
+        stream = io.BytesIO()
+        np.savez(stream, traces=traces)
+        write(folder / FILE, stream.getvalue())
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`{FILE}` is not in {folder}, and {URL} cannot be used: {error}. Put the file "

@@ -6,8 +6,7 @@ Licence CC BY-ND 4.0: the files stay as they are, and windows are cut in memory.
 
 import pathlib
 
-import pooch
-
+from .download import Fetcher
 from .series import make_series, Scaling, Series, standard
 from .table import read_csv
 
@@ -69,8 +68,7 @@ def _find(name: str, folder: pathlib.Path) -> pathlib.Path | None:
 def _download(name: str, folder: pathlib.Path) -> pathlib.Path:
     file, target = f"{name}.csv", folder / "ETT-small"
     try:
-        fetcher = pooch.create(target, URL, registry={file: f"md5:{MD5[name]}"})
-        return pathlib.Path(fetcher.fetch(file))
+        return Fetcher(target, URL, {file: f"md5:{MD5[name]}"}).fetch(file)
     except (OSError, ValueError) as error:
         raise ValueError(
             f"`{file}` is not in {folder}, and {URL}{file} cannot be used: {error}. Put "

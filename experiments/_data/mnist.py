@@ -9,9 +9,9 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
-import pooch
 
 from .arrays import read_arrays
+from .download import Fetcher
 from .idx import read_idx
 from .images import cut_off, Images, Pictures
 from .raw import read_bytes
@@ -158,8 +158,8 @@ def _download(source: Source, folder: pathlib.Path) -> list[pathlib.Path]:
     names = [f"{file}.gz" for file in FILES]
     registry = {name: f"md5:{md5}" for name, md5 in zip(names, source.md5)}
     try:
-        fetcher = pooch.create(parts, source.url, registry=registry)
-        fetched = [pathlib.Path(fetcher.fetch(name)) for name in names]
+        fetcher = Fetcher(parts, source.url, registry)
+        fetched = [fetcher.fetch(name) for name in names]
         found = [path.replace(target / path.name) for path in fetched]
         parts.rmdir()
         return found

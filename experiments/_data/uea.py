@@ -10,10 +10,11 @@ import re
 import zipfile
 
 import numpy as np
-import pooch
 
+from .._folder import write
 from .arrays import BROKEN, finite_numbers, read_arrays
 from .dataset import Dataset, Split
+from .download import Fetcher
 from .ts_format import Cases, read_ts
 
 
@@ -160,17 +161,14 @@ def _download(name: str, folder: pathlib.Path) -> tuple[pathlib.Path, ...]:
     archive, target = f"{name}.zip", folder / "uea"
     parts = f"{name}_TRAIN.ts", f"{name}_TEST.ts"
     try:
-        fetcher = pooch.create(target, URL, registry={archive: None}, retry_if_failed=1)
-        downloaded = pathlib.Path(fetcher.fetch(archive))
+        downloaded = Fetcher(target, URL, {archive: None}).fetch(archive)
         try:
             texts = _extract(downloaded, parts)
         finally:
             # Whatever is wrong with it, the next attempt begins anew.
             downloaded.unlink()
         for part, text in zip(parts, texts):
-            temporary = target / f".{part}.new"
-            temporary.write_bytes(text)
-            temporary.replace(target / part)
+            write(target / part, text)
     except BROKEN as error:
         raise ValueError(
             f"`--dataset {name}` is not in {folder}, and {URL}{archive} cannot be used: "

@@ -2,6 +2,7 @@
 
 from .base import AbstractTransition as AbstractTransition, Reduction as Reduction
 from .block_diagonal import BlockDiagonalTransition as BlockDiagonalTransition
+from .continuous import ContinuousTime as ContinuousTime
 from .dense import DenseTransition as DenseTransition
 from .diagonal import DiagonalTransition as DiagonalTransition
 from .dropout import ModeDropout as ModeDropout

@@ -1,0 +1,112 @@
+"""What a training is made of: its arrays, the numbers beside them, and what it reports."""
+
+import sys
+from typing import NamedTuple
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+
+class Progress(NamedTuple):
+    """What `fit` reports as it goes.
+
+    - `step`, `steps`: how many steps are done, and how many there are.
+    - `loss`, `gradient_norm`: means since the last report.
+    - `validation`: the figure at this step, or `None` without a `validate`.
+    - `best`: the least validation figure so far, or `None`.
+    - `seconds`: since this call of `fit` began.
+    """
+
+    step: int
+    steps: int
+    loss: float
+    gradient_norm: float
+    validation: float | None
+    best: float | None
+    seconds: float
+
+
+class History(NamedTuple):
+    """What a training went through.
+
+    - `loss`, `gradient_norm`: of every step, `(steps,)`, before its update.
+    - `validation`: pairs of a step and its figure.
+    - `best_step`: where the model that `fit` returned was taken: the least validation
+        figure, or the last step without a `validate`.
+    - `stopped_early`: whether `patience` ran out.
+    """
+
+    loss: Float[Array, " s"]
+    gradient_norm: Float[Array, " s"]
+    validation: tuple[tuple[int, float], ...]
+    best_step: int
+    stopped_early: bool
+
+
+class Stopped(Exception):
+    """A training stopped because its `stop` said so, after a checkpoint of step `step`.
+
+    - `step`: how many steps are done.
+    """
+
+    def __init__(self, message: str, step: int):
+        super().__init__(message)
+        self.step = step
+
+
+class Trained(eqx.Module):
+    """The arrays that every step changes."""
+
+    model: PyTree
+    optimizer_state: PyTree
+    losses: Float[Array, " s"]
+    norms: Float[Array, " s"]
+
+
+class Training(eqx.Module):
+    """All arrays of a training: what a checkpoint holds."""
+
+    trained: Trained
+    best: PyTree
+
+
+class Record(NamedTuple):
+    """All numbers beside them."""
+
+    step: int
+    validation: tuple[tuple[int, float], ...]
+
+    def best(self) -> tuple[int, float]:
+        # The first of equal figures, so that a plateau counts as no improvement.
+        return min(self.validation, key=lambda pair: pair[1])
+
+    def stale(self) -> int:
+        """Returns how many validations there have been since the best one."""
+        if not self.validation:
+            return 0
+        steps = [step for step, _ in self.validation]
+        return len(steps) - 1 - steps.index(self.best()[0])
+
+
+def blank(steps: int) -> Float[Array, " s"]:
+    """Returns a curve that nothing is known of."""
+    return jnp.full(steps, jnp.nan)
+
+
+def progress(trained: Trained, record: Record, start: int, seconds: float) -> Progress:
+    """Returns the report of the steps since `start`."""
+    span = slice(start, record.step)
+    loss, norm = (float(jnp.mean(a[span])) for a in (trained.losses, trained.norms))
+    figure = record.validation[-1][1] if record.validation else None
+    best = record.best()[1] if record.validation else None
+    steps = len(trained.losses)
+    return Progress(record.step, steps, loss, norm, figure, best, seconds)
+
+
+def print_progress(progress: Progress) -> None:
+    """Writes one plain line to stderr: what `fit` does by default."""
+    line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
+    if progress.validation is not None:
+        line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
+    print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
