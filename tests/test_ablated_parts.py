@@ -21,6 +21,7 @@ from experiments._windows import DirectForecast
 from .helpers import assert_close, named_arrays, perturbed
 from .test_ablations import FORECAST, made, model_of, SHAPE, SMALL
 from .test_experiments import broadcasting as broadcasting
+from .test_forecast import MeanDecoder
 
 
 def test_the_identity_stays_and_the_state_holds_what_changed_since_the_start(
@@ -128,22 +129,6 @@ def test_unrolled_with_the_truth_is_the_usual_training(broadcasting):
     assert abs(free / got - 1) > 1e-3
 
 
-class Wider(wj.AbstractDecoder):
-    """A Gaussian with twice the deviation."""
-
-    decoder: wj.AbstractDecoder
-    state_size: int = eqx.field(static=True)
-    out_size: int = eqx.field(static=True)
-
-    def __init__(self, decoder):
-        self.decoder = decoder
-        self.state_size, self.out_size = decoder.state_size, decoder.out_size
-
-    def __call__(self, state, coordinate):
-        output = self.decoder(state, coordinate)
-        return wj.Gaussian(output.mean, 2 * output.std)
-
-
 def ahead(model, xs, ts):
     return model(xs[:-1], ts[:-1], ts[1:])
 
@@ -173,10 +158,10 @@ def test_a_density_is_trained_by_its_likelihood_and_tested_by_its_mean(
     wanted = np.mean(np.log(std) + errors / 2 + np.log(2 * np.pi) / 2)
     got = eqx.filter_jit(recipe.task.loss)(model, batch, jr.key(0))
     np.testing.assert_allclose(got, wanted, rtol=1e-4)
-    # What is scored is the mean, and nothing of the deviation.
-    wider = eqx.tree_at(lambda m: m.decoder, model, Wider(model.decoder))
+    # What is scored, and fed back, is the mean.
+    certain = eqx.tree_at(lambda m: m.decoder, model, MeanDecoder(model.decoder))
     score = recipe.task.validate(batch)
-    np.testing.assert_allclose(score(wider), score(model), rtol=1e-5)
+    np.testing.assert_allclose(score(certain), score(model), rtol=1e-5)
 
 
 def test_halved_pictures_have_the_means_of_four_pixels():
