@@ -29,6 +29,7 @@ CLAIMING = (
     "docs/stability.md",
     "docs/paper.md",
     "docs/peers.md",
+    "docs/algebra.md",
 )
 PICTURES = sorted((ROOT / "docs" / "figures").glob("*.toml"))
 ENTRIES = joined(read([RESULTS]))
