@@ -241,10 +241,10 @@ def test_any_bytes_give_an_error_or_a_right_result(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
 def test_many_bytes_give_an_error_or_a_right_result(name):
-    noise = random.Random(0)
+    (_, _, rights, alphabet), noise = FORMATS[name], random.Random(0)
     with reading(name) as check:
         for count in range(FUZZ):
-            text = mistaken(*FORMATS[name][2:], noise)
+            text = mistaken(rights, alphabet, noise)
             try:
                 check(text)
             except Exception as error:
