@@ -63,12 +63,16 @@ class Rated(Config):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rates = self.learning_rates
-        if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
-            raise ValueError(
-                "`--learning-rates` needs one or more, different and above 0; got "
-                f"{' '.join(map(str, rates)) or 'none'}."
-            )
+        check_rates(self.learning_rates)
+
+
+def check_rates(rates: tuple[float, ...]) -> None:
+    """**Raises:** `ValueError` for learning rates that cannot be tried."""
+    if not rates or len(set(rates)) < len(rates) or not all(r > 0 for r in rates):
+        raise ValueError(
+            "`--learning-rates` needs one or more, different and above 0; got "
+            f"{' '.join(map(str, rates)) or 'none'}."
+        )
 
 
 def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:

@@ -32,6 +32,7 @@ from .baselines import (
     S6,
     SignatureField,
     Stack,
+    Thinned,
     Transformer,
 )
 
@@ -118,7 +119,7 @@ CELLS: dict[str, Maker] = {
 
 
 def rival(
-    name: str,
+    name: str | Maker,
     inputs: int,
     outputs: int,
     *,
@@ -131,14 +132,16 @@ def rival(
     """Returns the rival of that name with about `parameters`, read by a perceptron of its
     hidden vector and the coordinate that WARP is read at.
 
-    - `name`: a key of `CELLS`.
+    - `name`: a key of `CELLS`, or a maker as those are.
     - `length`: of the sequences, roughly.
     - `wrap`: what turns the perceptron into another decoder.
     """
 
+    maker = CELLS[name] if isinstance(name, str) else name
+
     def make(size: int) -> Recurrent:
         cell_key, head_key = jax.random.split(key)
-        cell = CELLS[name](inputs, size, length, cell_key)
+        cell = maker(inputs, size, length, cell_key)
         return recurrent(
             cell, outputs, size, coordinates=coordinates, wrap=wrap, key=head_key
         )
@@ -146,11 +149,16 @@ def rival(
     return sized(make, parameters)
 
 
-def state_size(model: Model) -> int:
+def state_size(model: Model | Thinned | wj.Stacked) -> int:
     """Returns how many real numbers a stream keeps: of a WARP the weights, of a rival all
     that its cell carries.
     """
     if isinstance(model, wj.WARP):
         return model.decoder.state_size
+    if isinstance(model, wj.Stacked):
+        parts: list[Any] = [*(layer.model for layer in model.layers), model.model]
+        return sum(map(state_size, parts))
+    if isinstance(model, Thinned):
+        return state_size(model.model)
     carry = jax.tree.leaves(eqx.filter_eval_shape(model.cell.init))
     return sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in carry)

@@ -326,7 +326,8 @@ def batched(function: Callable, *arrays: np.ndarray | None, size: int = 256):
         [None if array is None else array[i : i + size] for array in arrays]
         for i in range(0, len(jax.tree.leaves(arrays)[0]), size)
     ]
-    pieces = [function(*part) for part in parts]
+    # One piece at a time: of many that wait at once XLA may finish none on few cores.
+    pieces = [jax.device_get(function(*part)) for part in parts]
     return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 

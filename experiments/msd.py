@@ -12,7 +12,7 @@ from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset, make_msd
 from ._data.msd import constants_of, LENGTHS, SCALE, SIZES
-from ._models import law, Turns
+from ._models import law, published, Turns
 from ._oscillators import (
     constants_figure,
     double,
@@ -32,11 +32,20 @@ CONTEXT = {"quick": 25, "paper": 100}
 STEPS = {"quick": 400, "paper": 20_000}
 BATCH = {"quick": 32, "paper": 1024}
 LEARNT, IDENTIFIED = "WARP-Phys, learnt", "WARP-Phys, identified"
+# The paper's WARP.
+PAPER = functools.partial(
+    published,
+    width=48,
+    depth=3,
+    decode=lambda network: wj.ActivatedDecoder(
+        wj.NetworkDecoder(network), wj.Clip(38.0)
+    ),
+)
 
 
-def models(data: Dataset, key: jax.Array) -> dict[str, Model]:
-    """Models of about 16 000 parameters each."""
-    return contenders(data, key)
+def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
+    """Models of about 16 000 parameters each, or as many as the paper's WARP has."""
+    return contenders(data, key, make={"quick": None, "paper": PAPER}[preset])
 
 
 def laws(data: Dataset, key: jax.Array) -> dict[str, wj.WARP]:
@@ -95,7 +104,7 @@ def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     budget = functools.partial(compare, run, data, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
     by_law = budget(jumps, laws(data, run.key("laws")))
-    trained = budget(free, models(data, run.key("models")))
+    trained = budget(free, models(data, preset, run.key("models")))
     if run.wants(IDENTIFIED):
         by_law[IDENTIFIED] = identified(data)
         _without_training(run, data, jumps)

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 
+import numpy as np
 import pytest
 
 
@@ -60,3 +61,13 @@ def mistaken(rights, alphabet, noise: random.Random) -> bytes:
         stop = start + noise.choice((0, 1, 1, 1, 4, 40))
         data = data[:start] + some(noise.choice((1, 1, 4))) + data[stop:]
     return data[: noise.randrange(len(data) + 1)] if noise.random() < 0.2 else data
+
+
+def write_pictures(folder, count=40):
+    """Writes noise that reads as MNIST."""
+    random = np.random.default_rng(0)
+    arrays = {}
+    for part in ("train", "test"):
+        arrays[f"x_{part}"] = random.integers(0, 256, (count, 28, 28)).astype(np.uint8)
+        arrays[f"y_{part}"] = np.arange(count, dtype=np.uint8) % 10
+    np.savez(folder / "mnist.npz", **arrays)

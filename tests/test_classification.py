@@ -11,11 +11,13 @@ import pytest
 
 import warp_jax as wj
 from experiments.__main__ import main
+from experiments._classifiers import RECIPES
 from experiments._config import Config
-from experiments._data import Split
+from experiments._data import load_labelled, Split
 from experiments._run import Run, Trial
 from experiments._tasks import Classification
 
+from .files import write_pictures
 from .test_experiments import broadcasting as broadcasting, read
 from .test_uea import cases, write
 
@@ -60,6 +62,37 @@ def test_a_set_of_one_s_own_runs_with_padding(tmp_path, broadcasting):
     main(["classification", "--resume", str(folder)])
     again = json.loads((folder / "summary.json").read_text())
     assert again["results"] == summary["results"]
+
+
+@pytest.mark.slow
+def test_pictures_are_read_pixel_by_pixel(tmp_path, broadcasting):
+    write_pictures(tmp_path)
+    folder = tmp_path / "run"
+    options = ["--steps", "1", "--out", str(folder), "--data", str(tmp_path)]
+    main(["classification", "--dataset", "mnist", *options])
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["dataset"] == "mnist"
+    rows = {row["model"]: row for row in summary["results"]}
+    assert tuple(rows) == RECIPES["mnist"].quick
+    sizes = [row["parameters"] for row in rows.values()]
+    assert max(sizes) < 1.05 * min(sizes)
+    assert {row["learning_rate"] for row in rows.values()} == {1e-2}
+
+
+def test_pictures_and_series_come_the_same_way(tmp_path):
+    write_pictures(tmp_path)
+    pictures, series = (
+        load_labelled("mnist", tmp_path),
+        load_labelled("digits", tmp_path),
+    )
+    for data, length, classes in ((pictures, 784, 10), (series, 64, 10)):
+        assert data.classes == classes
+        for part in (data.validation, data.test):
+            assert part.sequences().xs.shape == (len(part.labels), length, 1)
+        batch = data.batches(5, key=jax.random.key(0))(0)
+        assert batch.xs.shape == (5, length, 1) and batch.labels.shape == (5,)
+    labels = [part.labels for part in pictures.parts]
+    assert [len(part) for part in labels] == [36, 4, 40]
 
 
 @pytest.mark.parametrize(

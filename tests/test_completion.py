@@ -21,6 +21,7 @@ from experiments._completion import (
     Levels,
 )
 
+from .files import write_pictures
 from .helpers import assert_same, joined, perturbed
 
 
@@ -69,19 +70,10 @@ def test_metrics_are_those_of_discrete_values():
         np.testing.assert_allclose(found[name], figure, rtol=1e-4)
 
 
-def _pictures(folder, count=40):
-    random = np.random.default_rng(0)
-    arrays = {}
-    for part in ("train", "test"):
-        arrays[f"x_{part}"] = random.integers(0, 256, (count, 28, 28)).astype(np.uint8)
-        arrays[f"y_{part}"] = random.integers(0, 10, count).astype(np.uint8)
-    np.savez(folder / "mnist.npz", **arrays)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("reading", ("direct", "autoregressive"))
 def test_pictures_of_a_folder_are_completed(reading, tmp_path, broadcasting):
-    _pictures(tmp_path, 80)
+    write_pictures(tmp_path, 80)
     out = tmp_path / "run"
     options = ["--data", str(tmp_path), "--out", str(out), "--steps", "1"]
     main(["completion", *options, "--reading", reading, "--models", "WARP", "S4D"])
@@ -94,7 +86,7 @@ def test_pictures_of_a_folder_are_completed(reading, tmp_path, broadcasting):
 
 
 def test_a_picture_must_have_something_left(tmp_path, capsys):
-    _pictures(tmp_path)
+    write_pictures(tmp_path)
     with pytest.raises(SystemExit):
         main(["completion", "--data", str(tmp_path), "--given", "784"])
     said = " ".join("".join(capsys.readouterr()).split())

@@ -106,6 +106,12 @@ MODULES = {
     "CausalConvolution": (lambda key: wj.CausalConvolution(2, 3, 2, key=key), _drive),
     "ChunkedRoll": (lambda key: wj.ChunkedRoll(2), _roll),
     "Clip": (lambda key: wj.Clip(0.5), lambda made, x: made(x)),
+    "ContinuousTime": (
+        lambda key: wj.ContinuousTime(
+            wj.SpectralTransition(STATE, DRIVEN, length=20, key=key), 0.5
+        ),
+        lambda made, x: made.step(jnp.ones(STATE), jnp.append(x, x[0] ** 2)),
+    ),
     "ConvolutionRoll": (lambda key: wj.ConvolutionRoll(), _roll),
     "DenseTransition": _transition(wj.DenseTransition),
     "DiagonalTransition": _transition(wj.DiagonalTransition),
@@ -115,11 +121,16 @@ MODULES = {
         lambda key: wj.Gaussian(jr.normal(key, (2,)), jnp.ones(2)),
         lambda made, x: made.sample(jr.key(0)) * x,
     ),
+    "Elapsed": (lambda key: wj.Elapsed(wj.Increments()), _drive),
     "EmbeddedDrive": (
         lambda key: wj.EmbeddedDrive(
             wj.Values(), eqx.nn.MLP(2, 3, 4, 1, jax.nn.silu, key=key)
         ),
         _drive,
+    ),
+    "Gaps": (
+        lambda key: wj.Gaps(wj.Increments(time_channel=True), seen_channels=True),
+        lambda made, x: _drive(made, x.at[1].set(jnp.nan)),
     ),
     "JoinedDrive": (
         lambda key: wj.JoinedDrive(wj.Increments(True), wj.LogSignature(window=2)),
@@ -206,6 +217,7 @@ MODULES |= USES
 # Classes that hold a training or its data, and are no part of a model.
 OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
+    "Bucket": lambda: wj.bucket([jnp.ones((4, 2))])[0],
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
     "Stopped": lambda: wj.Stopped("asked to", 3),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),

@@ -1,4 +1,4 @@
-"""The examples of docs/physics.md run as they stand."""
+"""The examples of the documentation run as they stand."""
 
 import pathlib
 import re
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 
-TEXT = (pathlib.Path(__file__).parents[1] / "docs" / "physics.md").read_text()
+DOCS = pathlib.Path(__file__).parents[1] / "docs"
+TEXT = (DOCS / "physics.md").read_text()
+SEQUENCES = (DOCS / "sequences.md").read_text()
 
 
 def run(code):
@@ -36,3 +38,20 @@ def test_a_prior_of_ones_own_runs():
     # Its docstring and blank lines apart.
     lines = [line for line in prior.splitlines() if line and '"""' not in line]
     assert len(lines) <= 10
+
+
+@pytest.mark.slow
+def test_sequences_as_they_come_run():
+    # The blocks are one program; what a comment says of a line is tested here.
+    blocks = re.findall(r"```python\n(.*?)```", SEQUENCES, re.DOTALL)
+    names = run("\n".join(blocks))
+    shapes = [bucket.mask.shape for bucket in names["buckets"]]
+    assert shapes == [(3, 9), (2, 30)] and "# [(3, 9), (2, 30)]" in SEQUENCES
+    np.testing.assert_allclose(names["ys"], names["by_hand"], rtol=1e-5, atol=1e-6)
+    assert all(np.all(np.isfinite(slope)) for slope in names["slopes"])
+    assert np.isfinite(names["loss"])
+    packed, separate = names["packed"], names["separate"]
+    np.testing.assert_allclose(packed, separate, rtol=1e-5, atol=1e-6)
+    end = names["model"].read(names["state"], names["state"].t)
+    np.testing.assert_allclose(end, packed[-1], rtol=1e-5, atol=1e-6)
+    assert names["future"].shape == (3, 2)

@@ -12,6 +12,7 @@ ROWS = (
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
     {"_save", "_training", "_batches", "_initial", "_transition", "_decoder"},
     {"_roll", "_checkpoints"},
+    {"_resets"},
     {"_begin"},
     {"_model"},
     {"_forecast", "_readout", "_stacked", "_fit", "physics"},

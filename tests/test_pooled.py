@@ -11,7 +11,7 @@ import pytest
 
 import warp_jax as wj
 
-from .helpers import assert_close, make_model, make_sequence
+from .helpers import assert_close, make_model, make_sequence, perturbed
 from .oracle import Choices
 
 
@@ -98,6 +98,20 @@ def test_pooling_hands_on_all_that_a_state_keeps(choices, double):
     dirty = jnp.where(mask[:, None], xs, jnp.nan)
     got = eqx.filter_jit(wj.Pooled(model, 3))(dirty, ts, mask=mask)
     assert_close(got, by_hand(model, xs, ts, valid, 3))
+
+
+def test_no_gradient_meets_what_padding_holds(double):
+    """With more read-outs than valid steps, so that some are of padding alone."""
+    model = perturbed(make_model(Choices(drive="causal")))
+    xs, _ = make_sequence(5)
+    mask = jnp.array([False, True, True, False, False])
+    dirty = jnp.where(mask[:, None], xs, jnp.nan)
+
+    def total(model, xs):
+        return jnp.sum(wj.Pooled(model, 4)(xs, mask=mask))
+
+    gradient = eqx.filter_jit(eqx.filter_grad(total))
+    assert_close(gradient(model, dirty), gradient(model, xs))
 
 
 def test_one_time_may_be_asked_of_all_read_outs(double):

@@ -83,6 +83,12 @@ def selected(w, xs, prefix=""):
     return np.stack(ys)
 
 
+@pytest.mark.parametrize("make", (GRU, LinOSS, S5))
+def test_the_last_step_alone_reads_what_the_whole_roll_does(make):
+    cell, _, xs = problem(make(2, 3, key=jr.key(0)))
+    assert_close(cell.last(xs), rolled(cell, xs)[-1])
+
+
 @pytest.mark.parametrize("scheme", (implicit, implicit_explicit))
 def test_linoss_solves_its_scheme(scheme, precision):
     cell, w, xs = problem(LinOSS(2, 3, scheme=scheme, key=jr.key(0)))

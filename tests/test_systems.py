@@ -40,7 +40,7 @@ def toy(channels):
 
 # What makes the models, how many channels there are, and the task.
 EXPERIMENTS = {
-    "msd": (msd.models, 2, Forecast(CONTEXT)),
+    "msd": (partial(msd.models, preset="quick"), 2, Forecast(CONTEXT)),
     "lorenz": (partial(lorenz.models, preset="quick"), 3, Forecast(CONTEXT)),
     "cheetah": (cheetah.models, 17, FreeRun(CONTEXT)),
     "lotka_volterra": (partial(lotka_volterra.models, preset="quick"), 2, RepeatCopy()),
@@ -193,6 +193,7 @@ def test_the_metrics_are_what_their_names_say():
     (
         (sine.models, 1, 4849),
         (lorenz.models, 3, 643),
+        (msd.models, 2, 4898),
         (lotka_volterra.models, 2, 4898),
     ),
 )

@@ -13,7 +13,7 @@ from importlib.metadata import version as _version
 
 from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
-from ._batches import Batches as Batches
+from ._batches import Batches as Batches, Bucket as Bucket, bucket as bucket
 from ._coordinates import (
     AbstractCoordinates as AbstractCoordinates,
     RasterCoordinates as RasterCoordinates,
@@ -35,7 +35,9 @@ from ._drive import (
     AbstractPairs as AbstractPairs,
     AbstractPairwiseDrive as AbstractPairwiseDrive,
     CausalConvolution as CausalConvolution,
+    Elapsed as Elapsed,
     EmbeddedDrive as EmbeddedDrive,
+    Gaps as Gaps,
     Increments as Increments,
     JoinedDrive as JoinedDrive,
     LogSignature as LogSignature,
@@ -87,6 +89,7 @@ from ._transition import (
     AbstractModalTransition as AbstractModalTransition,
     AbstractTransition as AbstractTransition,
     BlockDiagonalTransition as BlockDiagonalTransition,
+    ContinuousTime as ContinuousTime,
     DenseTransition as DenseTransition,
     DiagonalTransition as DiagonalTransition,
     LowRankTransition as LowRankTransition,

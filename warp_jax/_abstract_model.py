@@ -6,6 +6,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.lax as lax
+from jaxtyping import Array, Bool, Float
 
 from ._types import (
     Key,
@@ -60,16 +61,18 @@ class AbstractModel(eqx.Module):
         *,
         state: State | None = None,
         key: Key | None = None,
+        **given: Any,
     ) -> Output:
         """Reads the output after the last valid step, and computes no other output.
 
         **Arguments:** those of a call, but for
 
         - `query`: when to read, a scalar; by default the time of the last valid step.
+        - `given`: what else the model's `final` takes, as the `reset` of a `WARP`.
 
         **Returns:** an array of shape `(out,)`, or a distribution over one.
         """
-        final = self.final(xs, ts, mask=mask, state=state, key=key)
+        final = self.final(xs, ts, mask=mask, state=state, key=key, **given)
         return self.read(final, final.t if query is None else query)
 
     def compact(
@@ -85,6 +88,12 @@ class AbstractModel(eqx.Module):
         and to read many times; by default this model, and what `final` returns.
         """
         return self, self.final(xs, ts, mask=mask, state=state, key=key)
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        """Returns which numbers of observations were seen, of the same shape, or `None`,
+        the default, for a model that takes no gaps: see `Gaps`.
+        """
+        return None
 
     def scan(
         self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any

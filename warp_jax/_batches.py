@@ -1,13 +1,14 @@
 """data -> batches, in an order that depends on nothing but the key and the step."""
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, ArrayLike, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Int, PyTree
 
 from ._check import check_integer
 from ._types import Key
@@ -78,6 +79,113 @@ class Batches:
 def _take(data: PyTree[Array], order: Array, place: Array, size: int) -> PyTree[Array]:
     chosen = jax.lax.dynamic_slice_in_dim(order, place * size, size)
     return jax.tree.map(lambda array: array[chosen], data)
+
+
+class Bucket(NamedTuple):
+    """Sequences of about one length, padded to the same.
+
+    - `data`: arrays as in a sequence, with a leading axis of sequences: `(sequences,
+        length, ...)`.
+    - `mask`: False where there is padding, `(sequences, length)`.
+    - `which`: which of the sequences they are, `(sequences,)`, in the order given.
+    """
+
+    data: PyTree[Array]
+    mask: Bool[Array, "n t"]
+    which: Int[Array, " n"]
+
+
+def bucket(
+    sequences: Sequence[PyTree[ArrayLike]], lengths: int | Sequence[int] = 4
+) -> list[Bucket]:
+    """Pads sequences of many lengths to a few lengths, so that compiled code is made for
+    these alone.
+
+    What is filled up are zeros, at the end. A batch is made within a bucket, as by
+    `Batches(tuple(bucket), size, key=key)`, and its mask goes to the model and the loss.
+
+    **Arguments:**
+
+    - `sequences`: arrays with a leading axis of time, `(time, ...)`, or PyTrees of such,
+        as `(xs, ts)`.
+    - `lengths`: the lengths to pad to; or how many there are at most: then those with
+        which the least is filled up.
+
+    **Returns:** a `Bucket` for each length that has sequences, the shortest first.
+
+    **Raises:** `ValueError` for no sequence at all, for one that is empty or longer than
+    all lengths, and for arrays of one sequence that differ in their length.
+    """
+    call = "bucket(sequences, lengths)"
+    if not len(sequences):
+        raise ValueError(f"`{call}` needs a sequence; got none.")
+    steps = [_length(call, i, sequence) for i, sequence in enumerate(sequences)]
+    if isinstance(lengths, Sequence):
+        chosen = sorted(check_integer(call, "lengths", one, 1) for one in lengths)
+        if not chosen or max(steps) > chosen[-1]:
+            raise ValueError(
+                f"`{call}` got a sequence of {max(steps)} steps, longer than all lengths "
+                f"in {list(lengths)}."
+            )
+    else:
+        chosen = _least_padding(steps, check_integer(call, "lengths", lengths, 1))
+    padded = [next(length for length in chosen if length >= n) for n in steps]
+    buckets = []
+    for length in sorted(set(padded)):
+        index = [i for i, own in enumerate(padded) if own == length]
+        members = [sequences[i] for i in index]
+        data = jax.tree.map(lambda *arrays, n=length: _padded(arrays, n), *members)
+        counts = jnp.asarray([steps[i] for i in index])
+        mask = jnp.arange(length)[None] < counts[:, None]
+        buckets.append(Bucket(data, mask, jnp.asarray(index)))
+    return buckets
+
+
+def _length(call: str, place: int, sequence: PyTree[ArrayLike]) -> int:
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(sequence)]
+    lengths = {shape[:1] for shape in shapes}
+    if len(lengths) != 1 or lengths & {(), (0,)}:
+        raise ValueError(
+            f"`{call}` needs sequences with one leading axis of time, at least one step "
+            f"long; got shapes {shapes} in sequence {place}."
+        )
+    return lengths.pop()[0]
+
+
+def _least_padding(steps: list[int], count: int) -> list[int]:
+    """Returns up to `count` lengths with which the fewest steps are filled up."""
+    candidates = sorted(set(steps))
+    # Of very many lengths some are left out, for the work grows with their square.
+    thin = -(-len(candidates) // 256)
+    candidates = candidates[::-1][::thin][::-1]
+    below = [sum(n <= length for n in steps) for length in candidates]
+    # The least cost, and the lengths, of all sequences up to each candidate.
+    best = [(length * n, [length]) for length, n in zip(candidates, below, strict=True)]
+    for _ in range(count - 1):
+        best = [
+            min(
+                [best[j]]
+                + [
+                    (
+                        best[i][0] + candidates[j] * (below[j] - below[i]),
+                        [*best[i][1], candidates[j]],
+                    )
+                    for i in range(j)
+                ]
+            )
+            for j in range(len(candidates))
+        ]
+    return best[-1][1]
+
+
+def _padded(arrays: tuple[Any, ...], length: int) -> Array:
+    """Returns arrays of up to `length` steps as one, `(arrays, length, ...)`."""
+    shape, dtype = jnp.shape(arrays[0])[1:], jnp.result_type(*arrays)
+    # Filled on the host: a device would compile something for every length.
+    whole = jax.device_get(jnp.zeros((len(arrays), length, *shape), dtype)).copy()
+    for row, array in zip(whole, arrays, strict=True):
+        row[: len(array)] = array
+    return jnp.asarray(whole)
 
 
 def in_order(call: str, batches: Supply, start: int, steps: int) -> Iterator[PyTree]:

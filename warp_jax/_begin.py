@@ -15,11 +15,13 @@ from ._check import (
     check_increasing,
     check_length,
     check_mask,
+    check_seen,
     check_some_valid,
     check_values,
 )
-from ._drive import advancing, hold
-from ._roll import Read
+from ._drive import advancing, counting, hold, hold_seen
+from ._resets import at_last, check_reset, fresh_states, Segments, weights
+from ._roll import Fresh, Read
 from ._transition import Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
@@ -37,10 +39,19 @@ class Begun(NamedTuple):
     moves: Mask | None
     continued: bool
     kept: Callable[[Array], PyTree]
+    fresh: Fresh | None
+    segments: Segments | None
+    weights: Callable[[Reduction, Segments, Array], Weights]
 
-    def theta(self, state: Float[Array, " m"]) -> Weights:
-        """Returns the weights of a rolled state."""
-        return state if self.reduction is None else self.reduction.span.theta(state)
+    def theta(
+        self, state: Float[Array, " m"], segment: Segments | None = None
+    ) -> Weights:
+        """Returns the weights of a rolled state, of the sequence that it belongs to."""
+        if self.reduction is None:
+            return state
+        if segment is None:
+            return self.reduction.span.theta(state)
+        return self.weights(self.reduction, segment, state)
 
     def hidden(self, state: Float[Array, " m"]) -> PyTree:
         """Returns what has to be kept beside the weights of a rolled state."""
@@ -53,7 +64,8 @@ class Begun(NamedTuple):
             context = jax.tree.map(lambda a: jnp.concatenate([a[:1], a]), context)
         if len(self.dxs):
             parts = self.model.transition, self.start, self.dxs, self.moves
-            outputs, last = self.model.roll(*parts, read, context)
+            more = () if self.fresh is None else (self.fresh,)
+            outputs, last = self.model.roll(*parts, read, context, *more)
         else:
             outputs, last = read(self.start[None], context), self.start
         if self.continued:
@@ -70,8 +82,12 @@ class Begun(NamedTuple):
         return State(state, self.held[0][-1], self.held[1][-1], self.memory)
 
 
-def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
-    """Returns all that a roll needs, checked."""
+def begin(
+    model, call: str, xs, ts, mask, state, key, reset=None, *, last: bool = False
+) -> Begun:
+    """Returns all that a roll needs, checked; of the `last` state alone where only that is
+    wanted.
+    """
     xs = check_array(call, "xs", xs, 2, "Use `jax.vmap(model)` for a batch.")
     length = xs.shape[0]
     if length == 0:
@@ -81,7 +97,13 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
-    xs = check_finite(call, "xs", xs, mask)
+    if reset is not None:
+        reset = check_reset(call, reset, length, ts)
+        # The first step of all begins a sequence in any case.
+        reset = reset & advancing(mask, length, state is not None)
+    seen = model.seen(xs)
+    counts = mask if seen is None else counting(mask, seen)
+    xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
             raise ValueError(
@@ -93,17 +115,30 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         ts = check_array(call, "ts", ts, 1)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
-        known = hold(ts, mask)
+        passed = hold(ts, mask)
         if state is not None:
-            known = jnp.append(state.t, hold(ts, mask, state.t))
-        ts = check_increasing(call, ts, known)
+            passed = jnp.append(state.t, hold(ts, mask, state.t))
+        ts = check_increasing(call, ts, passed, reset)
     continued = state is not None
+    known = xs
+    if seen is not None:
+        before = jnp.zeros_like(xs[0]) if state is None else state.x
+        known = hold_seen(xs, counting(mask, seen), before, reset)
+    if reset is not None and last:
+        # What was before the last reset leaves no trace in the last state.
+        mask = jnp.ones(length, bool) if mask is None else mask
+        starts = (None, None) if state is None else (state.x, state.t)
+        steps = hold(known, mask, starts[0]), hold(ts, mask, starts[1])
+        segments = Segments.of(reset, *steps)
+        state, mask, key = at_last(call, model, segments, state, mask, key)
+        reset = None
     if state is None:
-        held = hold(xs, mask), hold(ts, mask)
+        held = hold(known, mask), hold(ts, mask)
         state = model.first(held[0][0], held[1][0], key)
     else:
-        held = hold(xs, mask, state.x), hold(ts, mask, state.t)
-    dxs, memory = model.drive(state, xs, ts, mask)
+        held = hold(known, mask, state.x), hold(ts, mask, state.t)
+    more = () if reset is None else (reset,)
+    dxs, memory = model.drive(state, xs, ts, mask, *more)
     moves = None if mask is None else advancing(mask, length, continued)
     if not continued:
         # A sequence begins at its first valid step, so the first one never moves.
@@ -113,10 +148,31 @@ def begin(model, call: str, xs, ts, mask, state, key) -> Begun:
         dxs = jnp.where(moves[:, None], dxs, 0)
     _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
+    fresh = segments = None
+    if reset is not None:
+        segments = Segments.of(reset, *held)
+        # Each sequence has a span of its own, so that the weights are formed and read.
+        rolled = eqx.tree_at(lambda m: m.decoder, rolled, model.decoder)
+        steps = Segments(reset, jnp.arange(length), *held)
+        if not continued:
+            steps = jax.tree.map(lambda array: array[1:], steps)
+        fresh = fresh_states(model, steps, key, reduction is not None)
     start = state.theta if reduction is None else reduction.start
     kept = functools.partial(model.transition.kept, state.hidden)
     return Begun(
-        rolled, reduction, start, memory, ts, held, dxs, moves, continued, kept
+        rolled,
+        reduction,
+        start,
+        memory,
+        ts,
+        held,
+        dxs,
+        moves,
+        continued,
+        kept,
+        fresh,
+        segments,
+        functools.partial(weights, model, key),
     )
 
 

@@ -76,18 +76,34 @@ def check_length(call: str, name: str, array: Array, length: int, of: str) -> No
         )
 
 
-def check_mask(call: str, mask, length: int, of: str = "the steps of `xs`") -> Array:
+def check_mask(
+    call: str, mask, length: int, of: str = "the steps of `xs`", *, name: str = "mask"
+) -> Array:
     """Returns `mask` as a boolean array of `length` steps, or raises."""
     mask = jnp.asarray(mask)
     if mask.dtype != jnp.bool_:
+        means = "False = padding" if name == "mask" else "True = a sequence begins"
         raise TypeError(
-            f"`{call}` needs a boolean `mask`, False = padding; got dtype {mask.dtype}. "
-            "Compare it, as in `mask > 0`."
+            f"`{call}` needs a boolean `{name}`, {means}; got dtype {mask.dtype}. "
+            f"Compare it, as in `{name} > 0`."
         )
     if mask.ndim != 1:
-        raise ValueError(f"`{call}` needs `mask` with 1 axis; got shape {mask.shape}.")
-    check_length(call, "mask", mask, length, of)
+        raise ValueError(
+            f"`{call}` needs `{name}` with 1 axis; got shape {mask.shape}."
+        )
+    check_length(call, name, mask, length, of)
     return mask
+
+
+def check_flag(call: str, name: str, flag) -> Array:
+    """Returns `flag` as a boolean scalar, or raises."""
+    array = jnp.asarray(flag)
+    if array.dtype != jnp.bool_ or array.ndim:
+        raise TypeError(
+            f"`{call}` needs a boolean scalar for `{name}`; got {array.dtype} of shape "
+            f"{array.shape}."
+        )
+    return array
 
 
 def check_some_valid(call: str, mask: Array) -> Array:
@@ -96,7 +112,9 @@ def check_some_valid(call: str, mask: Array) -> Array:
     return check_values(mask, ~jnp.any(mask), message)
 
 
-def check_finite(call: str, name: str, array: Array, valid=None) -> Array:
+def check_finite(
+    call: str, name: str, array: Array, valid=None, hint: str = ""
+) -> Array:
     """Returns `array`; raises where a valid entry is NaN or infinite."""
     bad = ~jnp.isfinite(array)
     if valid is not None:
@@ -106,12 +124,24 @@ def check_finite(call: str, name: str, array: Array, valid=None) -> Array:
         index = tuple(int(i) for i in jnp.argwhere(bad)[0])
         message += f", the first one {array[index]} at index {index}"
     way_out = "Fill such steps, or mark them False in `mask` where there is one."
-    return check_values(array, jnp.any(bad), f"{message}. {way_out}")
+    return check_values(array, jnp.any(bad), f"{message}. {way_out} {hint}".rstrip())
 
 
-def check_increasing(call: str, array: Array, ts: Array) -> Array:
-    """Returns `array`; raises where the times `ts` run backwards."""
+def check_seen(call: str, name: str, array: Array, seen, valid=None) -> Array:
+    """Returns observations; raises where one is NaN or infinite that is valid, by default
+    where it was `seen`, which `None` says of all.
+    """
+    hint = ""
+    if seen is None:
+        hint = "Where NaN says that nothing was seen, drive the model by `Gaps(drive)`."
+    return check_finite(call, name, array, seen if valid is None else valid, hint)
+
+
+def check_increasing(call: str, array: Array, ts: Array, reset=None) -> Array:
+    """Returns `array`; raises where the times `ts` run backwards, but for a `reset`."""
     back = jnp.diff(ts) < 0
+    if reset is not None:
+        back = back & ~reset[len(reset) - len(back) :]
     message = f"`{call}` needs times that never decrease"
     # Inside `jit` even known times give unknown differences.
     if is_concrete(back) and jnp.any(back):

@@ -14,6 +14,7 @@ from ._check import (
     check_increasing,
     check_integer,
     check_length,
+    check_seen,
     check_values,
     is_concrete,
 )
@@ -58,7 +59,8 @@ def forecast(
     ts = _times(call, ts, len(xs) + horizon, xs)
     model, state = model.compact(xs, ts[: len(xs)])
     if known is not None:
-        known = check_finite(call, "known", check_array(call, "known", known, 2))
+        known = check_array(call, "known", known, 2)
+        known = check_seen(call, "known", known, model.seen(known))
         check_length(call, "known", known, horizon, "the predictions")
     _check_feedback(call, model, state, xs[0], 0 if known is None else known.shape[1])
 
@@ -118,7 +120,7 @@ def unroll(
     if len(xs) < 2:
         raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
     ts = _times(call, ts, len(xs), xs)
-    xs = check_finite(call, "xs", xs)
+    xs = check_seen(call, "xs", xs, model.seen(xs))
     if sample and key is None:
         raise ValueError(f"`{call}` needs a `key` to sample; got key=None.")
     choice = initial = keys = None

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import log_ndtr
-from jaxtyping import Array, Float, Integer
+from jaxtyping import Array, Bool, Float, Integer
 
 from ._check import (
     check_integer,
@@ -54,6 +54,9 @@ def _check_mask(call: str, mask, target: Array) -> Array | None:
     """Returns `mask` with as many axes as `target`, if there is one."""
     if mask is None:
         return None
+    if target.ndim > 1 and jnp.shape(mask) == target.shape:
+        numbers = check_mask(call, jnp.ravel(mask), target.size, "the target's numbers")
+        return check_some_valid(call, numbers).reshape(target.shape)
     mask = check_mask(call, mask, target.shape[0], "the target's steps")
     mask = check_some_valid(call, mask)
     return mask.reshape(mask.shape + (1,) * (target.ndim - 1))
@@ -74,14 +77,15 @@ def _mean(values: Array, mask: Array | None) -> Scalar:
 def mse(
     prediction: Float[Array, "t *y"],
     target: Float[Array, "t *y"],
-    mask: Mask | None = None,
+    mask: Mask | Bool[Array, "t *y"] | None = None,
 ) -> Scalar:
     """The mean squared error over all valid entries.
 
     **Arguments:**
 
     - `prediction`, `target`: arrays of one shape, time first.
-    - `mask`: boolean, `(time,)`, False = padding. By default every step counts.
+    - `mask`: boolean, `(time,)`, False = padding; or of the target's shape, False where
+        it was not seen and may be NaN. By default every step counts.
 
     **Raises:** `ValueError` for unequal shapes or a mask without a valid step,
     `TypeError` for what is not an array.
@@ -94,7 +98,9 @@ def mse(
 
 
 def gaussian_nll(
-    gaussian: Gaussian, target: Float[Array, "t *y"], mask: Mask | None = None
+    gaussian: Gaussian,
+    target: Float[Array, "t *y"],
+    mask: Mask | Bool[Array, "t *y"] | None = None,
 ) -> Scalar:
     r"""The mean negative log-likelihood in nats,
     $\log \sigma + \frac12 ((y - \mu)/\sigma)^2 + \frac12 \log 2\pi$.
@@ -106,7 +112,8 @@ def gaussian_nll(
 
     - `gaussian`: `mean` and `std`, each of the target's shape.
     - `target`: of shape `(time, out)`.
-    - `mask`: boolean, `(time,)`, False = padding. By default every step counts.
+    - `mask`: boolean, `(time,)`, False = padding; or of the target's shape, False where
+        it was not seen and may be NaN. By default every step counts.
     """
     call = "gaussian_nll(gaussian, target, mask)"
     target = _check_gaussian(call, gaussian, target)

@@ -7,24 +7,28 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from ._abstract_model import AbstractModel
 from ._begin import begin, check_state
 from ._check import (
     check_array,
     check_finite,
+    check_flag,
     check_increasing,
     check_length,
+    check_seen,
     is_concrete,
 )
 from ._coordinates import AbstractCoordinates, TimeCoordinate
 from ._decoder import AbstractDecoder
-from ._drive import AbstractDrive, Increments
+from ._drive import AbstractDrive, filled, Increments
 from ._initial import AbstractInitial
-from ._roll import AbstractRoll, AutoRoll, Driven, read_in_turns, scan_by_adjoint
+from ._resets import switch
+from ._roll import AbstractRoll, AutoRoll, read_in_turns, scan_driven
 from ._transition import AbstractTransition
 from ._types import (
+    BoolLike,
     Key,
     Mask,
     Observation,
@@ -98,6 +102,7 @@ class WARP(AbstractModel):
         mask: Mask | None = None,
         *,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> Output:
         """Reads the output after every step.
@@ -116,6 +121,11 @@ class WARP(AbstractModel):
         - `state`: what to continue from, as `final` returned it: then `xs[0]` is the next
             observation after it, and `ts` must be given. By default `xs[0]` begins a new
             sequence.
+        - `reset`: boolean, `(time,)`: where True the step's observation is the first of a
+            new sequence, as where sequences are packed one after another or an episode
+            ends. The reset acts *before* the step: the state there is the initial one,
+            `phi(x_t)`. Then `ts` must be given, and may go back there. Rolls by powers of
+            A, `ChunkedRoll` and `ConvolutionRoll`, refuse it here.
         - `key`: for parts random in training, as `NoisyInitial` and `ModeDropout`.
 
         **Returns:** an array of shape `(time, out)`, or a distribution over one.
@@ -125,7 +135,7 @@ class WARP(AbstractModel):
         Inside `jit` what the values alone tell is raised through `equinox.error_if`.
         """
         call = "model(xs, ts, queries, mask)"
-        begun = begin(self, call, xs, ts, mask, state, key)
+        begun = begin(self, call, xs, ts, mask, state, key, reset)
         held_xs, held_ts = begun.held
         if queries is None:
             # Padding may have no time: it is read at the latest one known.
@@ -137,19 +147,22 @@ class WARP(AbstractModel):
         model = begun.model
 
         def read(step) -> Output:
-            theta, x, t, query = step
+            theta, x, t, query, segment = step
+            if segment is not None:
+                theta = begun.theta(theta, segment)
             return model.decoder(State(theta, x, t), model.coordinates(query))
 
         def read_all(thetas, context) -> Output:
             steps = thetas, *context
-            if begun.reduction is None:
+            if begun.reduction is None or begun.segments is not None:
                 # The states are held already; what their networks compute need not be.
                 return read_in_turns(
                     jax.checkpoint(read), steps, self.decoder.footprint
                 )
             return read_in_turns(read, steps, model.decoder.footprint)
 
-        outputs, theta = begun.roll(read_all, (held_xs, held_ts, queries))
+        context = held_xs, held_ts, queries, begun.segments
+        outputs, theta = begun.roll(read_all, context)
         return check_state(call, outputs, theta)
 
     def weights(
@@ -159,6 +172,7 @@ class WARP(AbstractModel):
         mask: Mask | None = None,
         *,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> Float[Array, "t p"]:
         """Returns the state after every step, of shape `(time, state)`.
@@ -166,8 +180,8 @@ class WARP(AbstractModel):
         Arguments and errors are those of a call. `weights(xs)[0]` is `initial(xs[0])`.
         """
         call = "model.weights(xs, ts, mask)"
-        begun = begin(self, call, xs, ts, mask, state, key)
-        thetas, theta = begun.roll(lambda states, _: jax.vmap(begun.theta)(states), ())
+        begun = begin(self, call, xs, ts, mask, state, key, reset)
+        thetas, theta = begun.roll(jax.vmap(begun.theta), begun.segments)
         return check_state(call, thetas, theta)
 
     def final(
@@ -177,13 +191,15 @@ class WARP(AbstractModel):
         *,
         mask: Mask | None = None,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> State:
         """Returns the state after the last valid step: to `read`, to `step` on from, or to
-        continue a batch call from. Arguments and errors are those of a call.
+        continue a batch call from. Arguments and errors are those of a call, and every
+        roll takes `reset`: only the last sequence counts.
         """
         call = "model.final(xs, ts, mask)"
-        begun = begin(self, call, xs, ts, mask, state, key)
+        begun = begin(self, call, xs, ts, mask, state, key, reset, last=True)
         last = begun.last(call)
         return State(
             begun.theta(last.theta),
@@ -200,6 +216,7 @@ class WARP(AbstractModel):
         *,
         mask: Mask | None = None,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> tuple[AbstractModel, State]:
         """Returns a model and its state after the last valid step that are cheap to step
@@ -209,7 +226,7 @@ class WARP(AbstractModel):
         these, and the decoder reads them. Arguments and errors are those of a call.
         """
         call = "model.compact(xs, ts, mask)"
-        begun = begin(self, call, xs, ts, mask, state, key)
+        begun = begin(self, call, xs, ts, mask, state, key, reset, last=True)
         return begun.model, begun.last(call)
 
     def scan(
@@ -217,31 +234,7 @@ class WARP(AbstractModel):
     ) -> tuple[Any, Any]:
         if _learnt(self.transition) <= _learnt(self.decoder):
             return super().scan(turn, state, inputs)
-        # The gradient of all else comes sequence by sequence: nothing idle takes part.
-        parts = lambda model: (model.transition, model.initial)  # noqa: E731
-
-        def body(move, model, state, inputs):
-            model = eqx.tree_at(
-                parts, model, (Driven(move), None), is_leaf=lambda x: x is None
-            )
-            after, output = turn(model, state, inputs)
-            dx, _ = model.drive.step(state, after.x, after.t)
-            return after, output, ((state.theta, state.hidden), dx)
-
-        def step(transition, state, dx):
-            return transition.advance(*state, dx)
-
-        return scan_by_adjoint(
-            step,
-            self.transition,
-            self.transition.held(),
-            body,
-            lambda outputs, taken: taken,
-            (state.theta, state.hidden),
-            eqx.tree_at(parts, self, (None, None)),
-            state,
-            inputs,
-        )
+        return scan_driven(self, turn, state, inputs)
 
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
@@ -255,19 +248,32 @@ class WARP(AbstractModel):
         - `key`: for parts that are random in training.
         """
         call = "model.init(x, t)"
-        x = check_finite(call, "x", check_array(call, "x", x, 1))
+        x = check_array(call, "x", x, 1)
+        seen = self.seen(x)
+        x = check_seen(call, "x", x, seen)
         self.check_input(call, x)
         t = check_finite(call, "t", _time(call, "t", t, x))
-        return self.first(x, t, key)
+        return self.first(filled(x, seen, jnp.zeros_like(x)), t, key)
 
-    def step(self, state: State, x: Observation, t: ScalarLike) -> State:
+    def step(
+        self,
+        state: State,
+        x: Observation,
+        t: ScalarLike,
+        *,
+        reset: BoolLike | None = None,
+        key: Key | None = None,
+    ) -> State:
         """Takes the next observation. Streaming gives the numbers of a batch call.
 
         **Arguments:**
 
         - `state`: as `init`, `step` or `final` returned it.
         - `x`: the observation, of shape `(input,)`.
-        - `t`: its time, a scalar, not before `state.t`.
+        - `t`: its time, a scalar, not before `state.t` unless it resets.
+        - `reset`: whether `x` is the first observation of a new sequence, a boolean: then
+            the state is that of `init`. By default it never is.
+        - `key`: of a new sequence, for parts that are random in training.
         """
         call = "model.step(state, x, t)"
         x = check_array(call, "x", x, 1)
@@ -277,14 +283,22 @@ class WARP(AbstractModel):
                 f"{x.shape}."
             )
         t = _time(call, "t", t, x)
+        if reset is not None:
+            reset = check_flag(call, "reset", reset)
         # Streams run inside scans, where a check of values would cost more than the step.
+        seen = self.seen(x)
         if is_concrete(x, t, state.t):
-            x = check_finite(call, "x", x)
+            x = check_seen(call, "x", x, seen)
             t = check_finite(call, "t", t)
-            t = check_increasing(call, t, jnp.stack([state.t, t]))
+            if reset is None or (is_concrete(reset) and not reset):
+                t = check_increasing(call, t, jnp.stack([state.t, t]))
         dx, memory = self.drive.step(state, x, t)
         theta, hidden = self.roll.step(self.transition, state.theta, state.hidden, dx)
-        return State(theta, x, t, memory, hidden)
+        after = State(theta, filled(x, seen, state.x), t, memory, hidden)
+        if reset is None:
+            return after
+        first = self.first(filled(x, seen, jnp.zeros_like(x)), t, key)
+        return switch(call, reset, first, after)
 
     def read(self, state: State, time: ScalarLike) -> Output:
         """Reads the output of a state at any time; `jax.vmap` reads at many.
@@ -293,6 +307,9 @@ class WARP(AbstractModel):
         """
         time = _time("model.read(state, time)", "time", time, state.x)
         return self.decoder(state, self.coordinates(time))
+
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        return self.drive.seen(xs)
 
     def first(self, x: Observation, t: Scalar, key: Key | None) -> State:
         """Returns the state at a first observation; checks nothing."""
@@ -311,6 +328,11 @@ class WARP(AbstractModel):
                 f"`{call}` got observations of {x.shape[0]} channels, a drive of {size} "
                 f"by {self.drive}, for a transition with "
                 f"input_size={self.transition.input_size}."
+            )
+        if self.transition.timed and not self.drive.timed:
+            raise ValueError(
+                f"`{call}` has a transition in `ContinuousTime`, and a drive that does not "
+                f"end with the time that passed. Wrap it: `Elapsed({self.drive})`."
             )
 
 

@@ -1,7 +1,10 @@
 """coefficients -> theta: the weights that a low-dimensional recurrence can reach."""
 
+import dataclasses
+
 import equinox as eqx
-from jaxtyping import Array, Float
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float
 
 from ._types import Scalar, Weights
 
@@ -37,6 +40,18 @@ class Span(eqx.Module):
         scale = coefficients[-1] if self.scaled else None
         weights = coefficients[self.skip : stop]
         return (weights if self.keep is None else self.keep * weights), scale
+
+    def switched(self, other_counts: Bool[Array, ""], other: "Span") -> "Span":
+        """Returns the span of another sequence of the same recurrence, where it counts."""
+
+        def choose(mine, theirs):
+            return None if mine is None else jnp.where(other_counts, theirs, mine)
+
+        return dataclasses.replace(
+            self,
+            origin=choose(self.origin, other.origin),
+            keep=choose(self.keep, other.keep),
+        )
 
     def theta(self, coefficients: Float[Array, " m"]) -> Weights:
         """Returns the weights, of shape `(state,)`."""

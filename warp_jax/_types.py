@@ -31,6 +31,7 @@ Times = Float[Array, " t"]
 Mask = Bool[Array, " t"]
 Scalar = Float[Array, ""]
 ScalarLike = float | int | Shaped[Array, ""]
+BoolLike = bool | Bool[Array, ""]
 Key = PRNGKeyArray
 Output = PyTree[Any]
 

@@ -8,6 +8,8 @@ import numpy as np
 import pooch
 from jaxtyping import Bool, Float, Integer
 
+import warp_jax as wj
+
 
 class Split(NamedTuple):
     """Part of a data set.
@@ -28,6 +30,10 @@ class Split(NamedTuple):
         """Returns the examples of these indices."""
         mask, context = (None if a is None else a[which] for a in self[2:])
         return Split(self.xs[which], self.labels[which], mask, context)
+
+    def sequences(self) -> "Split":
+        """Returns itself: what `Pictures` have to become."""
+        return self
 
     def head(self, count: int) -> "Split":
         """Returns the first `count` examples."""
@@ -69,6 +75,10 @@ class Dataset(NamedTuple):
     def classes(self) -> int:
         """How many classes the labels count from zero."""
         return 1 + max(int(part.labels.max()) for part in self.parts)
+
+    def batches(self, size: int, *, key) -> wj.Batches:
+        """Returns batches of the training part; `size` and `key` as of `Batches`."""
+        return wj.Batches(self.train, size, key=key)
 
 
 def unlabelled(xs: Float[np.ndarray, "n t d"], context=None) -> Split:

@@ -42,9 +42,19 @@ class Images(NamedTuple):
     validation: Pictures
     test: Pictures
 
+    @property
+    def parts(self) -> tuple[Pictures, Pictures, Pictures]:
+        """The parts, as of a `Dataset`."""
+        return self.train, self.validation, self.test
+
+    @property
+    def classes(self) -> int:
+        """How many classes the labels count from zero."""
+        return 1 + max(int(part.labels.max()) for part in self.parts)
+
     def dataset(self) -> Dataset:
         """Returns all parts as sequences; `scale` and `centre` are for pixels in [0, 1]."""
-        parts = (part.sequences() for part in self[1:])
+        parts = (part.sequences() for part in self.parts)
         half = np.full(self.train.pixels.shape[-1], 0.5)
         return Dataset(self.name, *parts, scale=half, centre=half)
 

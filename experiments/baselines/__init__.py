@@ -35,4 +35,5 @@ from .s4d import S4D as S4D
 from .s5 import S5 as S5
 from .s6 import S6 as S6
 from .stack import Stack as Stack
+from .thinned import Thinned as Thinned
 from .transformer import Transformer as Transformer

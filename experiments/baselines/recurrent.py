@@ -55,6 +55,11 @@ class AbstractCell(eqx.Module):
         )
         return hidden, carry
 
+    def last(self, xs: Float[Array, "t d"]) -> Float[Array, " h"]:
+        """Returns what is read after the last step alone, holding no other."""
+        carry, _ = lax.scan(lambda carry, x: (self(carry, x), None), self.init(), xs)
+        return self.hidden(carry)
+
 
 class AbstractScanned(AbstractCell):
     """A cell whose step is cheap but for what does not recur: `enter` and `leave` are taken
@@ -112,6 +117,15 @@ class AbstractScanned(AbstractCell):
         state, states = lax.scan(step, state, (entered, mask))
         hidden = held(jax.vmap(self.leave)(states, entered), before, mask)
         return hidden, (state, hidden[-1])
+
+    def last(self, xs: Float[Array, "t d"]) -> Float[Array, " h"]:
+        entered, gain = jax.vmap(self.enter)(xs), self.gain()
+        state, _ = lax.scan(
+            lambda state, entered: (self.advance(gain, state, entered), None),
+            self.start(),
+            entered,
+        )
+        return self.leave(state, jax.tree.map(lambda array: array[-1], entered))
 
 
 class HeadDecoder(wj.AbstractDecoder):

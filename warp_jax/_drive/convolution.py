@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._check import check_integer
 from .._types import Key, Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive, previous
+from .base import AbstractDrive, by_steps, previous
 from .pairwise import AbstractPairwiseDrive, Increments
 
 
@@ -96,8 +96,15 @@ class CausalConvolution(AbstractConvolutionDrive):
         return self._between(before, now, state.t, t), history[1:]
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
+        if reset is not None:
+            return by_steps(self, state, xs, ts, mask, reset)
         history = jnp.concatenate([state.memory, _packed(xs, mask)])
         embedded = self._embed(history)
         seen = _count(mask, xs.shape[0])
@@ -155,12 +162,17 @@ class NoncausalConvolution(AbstractConvolutionDrive):
         )
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        if state.memory is None:
+        if state.memory is None or reset is not None:
             raise ValueError(
                 "`NoncausalConvolution` sees a sequence whole, so it cannot continue from "
-                "a `State`. Use `CausalConvolution`."
+                "a `State`, nor reset. Use `CausalConvolution`."
             )
         packed = _packed(xs, mask)
         half = self.convolution.kernel_size[0] // 2

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from .._types import Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive
+from .base import AbstractDrive, check_drive
 
 
 class JoinedDrive(AbstractDrive):
@@ -23,7 +23,7 @@ class JoinedDrive(AbstractDrive):
         if not drives:
             raise ValueError("`JoinedDrive(*drives)` needs a drive; got none.")
         for drive in drives:
-            _check_drive("JoinedDrive(*drives)", drive)
+            check_drive("JoinedDrive(*drives)", drive)
         self.drives = drives
 
     def size(self, input_size: int) -> int:
@@ -38,9 +38,14 @@ class JoinedDrive(AbstractDrive):
         return jnp.concatenate(dxs), memories
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        parts = [drive(own, xs, ts, mask) for drive, own in self._split(state)]
+        parts = [drive(own, xs, ts, mask, reset) for drive, own in self._split(state)]
         dxs, memories = zip(*parts)
         return jnp.concatenate(dxs, axis=1), memories
 
@@ -68,7 +73,7 @@ class EmbeddedDrive(AbstractDrive):
         - `network`: `(drive,) -> (embedding,)`, as an `equinox.nn.MLP`; trained.
         """
         call = "EmbeddedDrive(drive, network)"
-        self.drive = _check_drive(call, drive)
+        self.drive = check_drive(call, drive)
         if not callable(network):
             raise TypeError(
                 f"`{call}` needs a function for `network`; got {network!r:.80}."
@@ -92,6 +97,9 @@ class EmbeddedDrive(AbstractDrive):
             )
         return embedded.shape[0]
 
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+        return self.drive.seen(xs)
+
     def init(self, x: Observation) -> PyTree:
         return self.drive.init(x)
 
@@ -100,19 +108,15 @@ class EmbeddedDrive(AbstractDrive):
         return self.network(dx), memory
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        dxs, memory = self.drive(state, xs, ts, mask)
+        dxs, memory = self.drive(state, xs, ts, mask, reset)
         if mask is not None:
             # Where padding holds NaN, not even a gradient of zero may pass it.
             dxs = jnp.where(mask[:, None], dxs, 0)
         return jax.vmap(self.network)(dxs), memory
-
-
-def _check_drive(call: str, drive) -> AbstractDrive:
-    if not isinstance(drive, AbstractDrive):
-        raise TypeError(
-            f"`{call}` needs drives, as `Increments()`; got {type(drive).__name__}: "
-            f"{drive!r:.80}."
-        )
-    return drive

@@ -6,7 +6,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
 from .._types import Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive, hold
+from .base import AbstractDrive, by_steps, hold
 
 
 class LogSignature(AbstractDrive):
@@ -60,8 +60,15 @@ class LogSignature(AbstractDrive):
         return self._signature(moves)[0], moves[1:]
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
+        if reset is not None:
+            return by_steps(self, state, xs, ts, mask, reset)
         held = self._path(hold(xs, mask, state.x), hold(ts, mask, state.t))
         before = self._path(state.x[None], state.t[None])
         moves = jnp.diff(held, axis=0, prepend=before)

@@ -33,7 +33,12 @@ class AbstractPairwiseDrive(AbstractDrive):
         return self.combine(before, now), None
 
     def __call__(
-        self, state: State, xs: Observations, ts: Times, mask: Mask | None
+        self,
+        state: State,
+        xs: Observations,
+        ts: Times,
+        mask: Mask | None,
+        reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
         before = jax.vmap(self._channels)(
             previous(state.x, xs, mask), previous(state.t, ts, mask)

@@ -52,6 +52,8 @@ class AbstractPooled(AbstractReadout):
         order, valid = jnp.arange(length), jnp.asarray(length)
         if mask is not None:
             order, valid = jnp.argsort(~mask, stable=True), jnp.sum(mask)
+            # No gradient may meet a NaN of padding: the last valid step stands in for it.
+            order = order[jnp.minimum(jnp.arange(length), valid - 1)]
         xs, ts = xs[order], ts[order]
         model, state = self.model.compact(xs[:1], ts[:1], key=key)
         stops = (jnp.arange(1, self.reads + 1) * valid + self.reads - 1) // self.reads

@@ -1,11 +1,12 @@
 """theta_0, dxs -> thetas."""
 
-from .adjoint import Driven as Driven, scan_by_adjoint as scan_by_adjoint
+from .adjoint import scan_driven as scan_driven
 from .associative import AssociativeRoll as AssociativeRoll
 from .auto import AutoRoll as AutoRoll
 from .base import (
     AbstractParallelRoll as AbstractParallelRoll,
     AbstractRoll as AbstractRoll,
+    Fresh as Fresh,
     Read as Read,
 )
 from .chunked import ChunkedRoll as ChunkedRoll

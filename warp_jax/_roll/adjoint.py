@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._types import Mask, Weights
-from .base import moved
+from .base import Fresh, moved
 
 
 # (parameters, state, input) -> the next state.
@@ -31,6 +31,7 @@ def states_by_adjoint(
     theta: Weights,
     inputs: Float[Array, "t c"],
     moves: Mask | None,
+    fresh: Fresh | None = None,
 ) -> Float[Array, "t p"]:
     """Returns the state after each step, of shape `(time, state)`.
 
@@ -39,7 +40,7 @@ def states_by_adjoint(
     - `step`: a step; closes over nothing that is differentiated.
     - `parameters`: what it depends on, as a transition.
     - `held`: the same where no gradient is asked for.
-    - `theta`, `inputs`, `moves`: those of a roll.
+    - `theta`, `inputs`, `moves`, `fresh`: those of a roll.
     """
 
     def body(move: Move, operands, theta, step_inputs):
@@ -49,7 +50,7 @@ def states_by_adjoint(
     def taken(states, records):
         return jnp.concatenate([theta[None], states[:-1]]), inputs
 
-    steps = inputs, moves
+    steps = inputs, moves, fresh
     return scan_by_adjoint(
         step, parameters, held, body, taken, theta, None, theta, steps
     )[1]
@@ -65,6 +66,47 @@ class Driven(eqx.Module):
     ) -> tuple[Weights, PyTree]:
         """Takes one step of the state and of what is kept beside it."""
         return self.move((theta, hidden), dx)
+
+
+def scan_driven(
+    model: Any, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state, inputs
+) -> tuple[Any, Any]:
+    """Returns a scan of `turn(model, state, inputs)`, which calls `model.step` once, with
+    the gradient in `model.transition` as one product; the gradient of all else comes
+    sequence by sequence.
+    """
+    # Nothing idle takes part.
+    parts = lambda model: (model.transition, model.initial)  # noqa: E731
+
+    def body(move, model, state, inputs):
+        taken = []
+
+        def recorded(before, dx):
+            # The states do not tell what drove a step: of a gap they keep no trace.
+            taken.append((before, dx))
+            return move(before, dx)
+
+        model = eqx.tree_at(
+            parts, model, (Driven(recorded), None), is_leaf=lambda x: x is None
+        )
+        after, output = turn(model, state, inputs)
+        (record,) = taken
+        return after, output, record
+
+    def step(transition, state, dx):
+        return transition.advance(*state, dx)
+
+    return scan_by_adjoint(
+        step,
+        model.transition,
+        model.transition.held(),
+        body,
+        lambda outputs, taken: taken,
+        (state.theta, state.hidden),
+        eqx.tree_at(parts, model, (None, None)),
+        state,
+        inputs,
+    )
 
 
 def scan_by_adjoint(

@@ -5,11 +5,11 @@ import warnings
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from .._transition import AbstractTransition
 from .._types import Weights
-from .base import AbstractParallelRoll
+from .base import AbstractParallelRoll, Fresh
 from .segments import KEPT
 
 
@@ -26,6 +26,7 @@ class AssociativeRoll(AbstractParallelRoll):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
+        fresh: Fresh | None = None,
     ) -> Float[Array, "t p"]:
         length, numbers = len(dxs), transition.gain_size
         if length * numbers > KEPT:
@@ -36,10 +37,13 @@ class AssociativeRoll(AbstractParallelRoll):
                 "`AutoRoll`, or a transition with a cheaper gain.",
                 stacklevel=2,
             )
-        gains = jax.tree.map(
-            lambda leaf: jnp.broadcast_to(leaf, (length, *leaf.shape)),
-            transition.gain(),
-        )
+        if transition.timed:
+            gains = jax.vmap(transition.gain_at)(dxs)
+        else:
+            gains = jax.tree.map(
+                lambda leaf: jnp.broadcast_to(leaf, (length, *leaf.shape)),
+                transition.gain(),
+            )
         added = jax.vmap(transition.inject)(dxs)
 
         @jax.vmap
@@ -49,5 +53,24 @@ class AssociativeRoll(AbstractParallelRoll):
             moved = transition.act(next_gain, state) + next_state
             return transition.compose(next_gain, gain), moved
 
-        gains, states = lax.associative_scan(combine, (gains, added))
-        return states + jax.vmap(transition.act, (0, None))(gains, theta)
+        if fresh is None:
+            gains, states = lax.associative_scan(combine, (gains, added))
+            return states + jax.vmap(transition.act, (0, None))(gains, theta)
+
+        def begin_anew(earlier, later):
+            # What a later stretch begins anew knows nothing of an earlier one.
+            begun = jnp.where(later[0], later[0], earlier[0])
+            after = jax.vmap(choose)(later[0], later[1], combine(earlier[1], later[1]))
+            return begun, after
+
+        added = jax.vmap(choose)(fresh.begins, fresh.states, added)
+        begun, (gains, states) = lax.associative_scan(
+            begin_anew, (fresh.begins, (gains, added))
+        )
+        before = jax.vmap(transition.act, (0, None))(gains, theta)
+        return states + jnp.where(begun[:, None], 0, before)
+
+
+def choose(first: Array, a: PyTree[Array], b: PyTree[Array]) -> PyTree[Array]:
+    """Returns `a` where `first` is true, else `b`."""
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), a, b)

@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PyTree
 from .._check import check_integer
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
-from .base import AbstractRoll, Read
+from .base import AbstractRoll, Fresh, Read
 from .chunked import ChunkedRoll
 from .segments import KEPT, segment_for
 from .sequential import SequentialRoll
@@ -103,6 +103,8 @@ class AutoRoll(AbstractRoll):
         states = length * size
         cost = length * (step + act)
         choices = [Choice(SequentialRoll(segment=segment_for(length, size)), cost)]
+        if transition.timed:
+            return choices
         for power in range(1, max(length - 1, 1).bit_length()):
             chunk, count = 2**power, math.ceil(length / 2**power)
             making = chunk * gain * transition.input_size + (
@@ -125,9 +127,13 @@ class AutoRoll(AbstractRoll):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
         roll = self.resolve(transition, len(dxs))
-        return roll(transition, theta, dxs, moves, read, context)
+        if fresh is not None:
+            # Sequences that begin anywhere have no powers of A in common.
+            roll = SequentialRoll(segment=segment_for(len(dxs), theta.size))
+        return roll(transition, theta, dxs, moves, read, context, fresh)
 
     def last(
         self,

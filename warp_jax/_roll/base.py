@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -14,6 +15,17 @@ from .._types import Mask, Output, Weights
 
 # (states, context) of some steps -> their outputs, each with a leading axis of time.
 Read = Callable[[Float[Array, "t p"], PyTree[Array]], Output]
+
+
+class Fresh(NamedTuple):
+    """Where new sequences begin among the steps of a roll, and at which states.
+
+    - `begins`: boolean, `(time,)`; such a step also moves.
+    - `states`: of shape `(time, state)`; those of other steps are not used.
+    """
+
+    begins: Mask
+    states: Float[Array, "t p"]
 
 
 class AbstractRoll(eqx.Module):
@@ -38,6 +50,7 @@ class AbstractRoll(eqx.Module):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
         """Reads something off the first state, and off the state after every step.
 
@@ -51,8 +64,12 @@ class AbstractRoll(eqx.Module):
         - `read`: `(states, context) -> outputs`, all with a leading axis of time; called
             with some of the states or with all.
         - `context`: what else `read` needs, arrays with a leading axis of `time + 1`.
+        - `fresh`: the steps after which the state is a new sequence's first one, whatever
+            it was before. By default none.
 
         **Returns:** the outputs, with a leading axis of `time + 1`, and the last state.
+
+        **Raises:** `ValueError` for `fresh` in a roll that goes by powers of one A.
         """
 
     @abc.abstractmethod
@@ -91,6 +108,7 @@ class AbstractParallelRoll(AbstractRoll):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
+        fresh: Fresh | None = None,
     ) -> Float[Array, "t p"]:
         """Returns the state after each step, of shape `(time, state)`; all move."""
 
@@ -102,13 +120,15 @@ class AbstractParallelRoll(AbstractRoll):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
         seen = None
         if moves is not None:
             # With the steps that move in front, time does not vary for the rest.
-            dxs = dxs[jnp.argsort(~moves, stable=True)]
+            order = jnp.argsort(~moves, stable=True)
+            dxs, fresh = jax.tree.map(lambda array: array[order], (dxs, fresh))
             seen = jnp.concatenate([jnp.zeros(1, int), jnp.cumsum(moves)])
-        after = self.states(transition, theta, dxs)
+        after = self.states(transition, theta, dxs, fresh)
         states = jnp.concatenate([theta[None], after])
         if seen is not None:
             states = states[seen]
@@ -132,24 +152,42 @@ def advance(
 
 
 def moved(
-    step: Callable[[Weights, Array], Weights], theta: Weights, inputs: Array, moves
+    step: Callable[[Weights, Array], Weights],
+    theta: Weights,
+    inputs: Array,
+    moves,
+    fresh: Fresh | None = None,
 ) -> Weights:
-    """Returns `step(theta, inputs)`, or `theta` where the step does not move."""
+    """Returns `step(theta, inputs)`, or `theta` where the step does not move, or a state
+    that is `fresh`.
+    """
     after = step(theta, inputs)
+    if fresh is not None:
+        after = jnp.where(fresh.begins, fresh.states, after)
     return after if moves is None else jnp.where(moves, after, theta)
 
 
 def after_a_rest(
-    dxs: Float[Array, "t c"], moves: Mask | None
-) -> tuple[Float[Array, "s c"], Bool[Array, " s"]]:
+    dxs: Float[Array, "t c"], moves: Mask | None, fresh: Fresh | None = None
+) -> tuple[Float[Array, "s c"], Bool[Array, " s"], Fresh | None]:
     """Puts a step that does not move before the others: after it the first state is read
     like any other.
     """
     moves = jnp.ones(len(dxs), bool) if moves is None else moves
-    return (
-        jnp.concatenate([jnp.zeros_like(dxs[:1]), dxs]),
-        jnp.concatenate([jnp.zeros(1, bool), moves]),
+    return jax.tree.map(
+        lambda array: jnp.concatenate([jnp.zeros_like(array[:1]), array]),
+        (dxs, moves, fresh),
     )
+
+
+def refuse_fresh(roll: AbstractRoll, fresh: Fresh | None) -> None:
+    """Raises where a sequence begins anew, in a roll that goes by powers of one A."""
+    if fresh is not None:
+        raise ValueError(
+            f"`{roll}` goes by powers of one A, and cannot begin anew at a `reset`. Use "
+            "`AutoRoll`, `SequentialRoll` or `AssociativeRoll`; `last` and `final` can "
+            "with every roll."
+        )
 
 
 def powers(
@@ -158,6 +196,11 @@ def powers(
     """Returns `A^s column` for s below `count`, a power of two, by doubling; and the gains
     of 1, 2, 4, ... `count` steps.
     """
+    if transition.timed:
+        raise ValueError(
+            "A roll by powers of one A cannot go in `ContinuousTime`, where each step has "
+            "a power of its own. Use `AutoRoll`, `SequentialRoll` or `AssociativeRoll`."
+        )
     act = jax.vmap(transition.act, (None, 0))
     gains = [transition.gain()]
     columns = columns[None]

@@ -10,7 +10,15 @@ from .._check import check_integer
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 from .adjoint import states_by_adjoint
-from .base import AbstractRoll, advance, after_a_rest, powers, Read
+from .base import (
+    AbstractRoll,
+    advance,
+    after_a_rest,
+    Fresh,
+    powers,
+    Read,
+    refuse_fresh,
+)
 from .segments import join, scan_in_segments, split
 
 
@@ -53,7 +61,9 @@ class ChunkedRoll(AbstractRoll):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
+        refuse_fresh(self, fresh)
         starts, last = self._starts(transition, theta, dxs, moves)
         drives = split(after_a_rest(dxs, moves), self.chunk, front=True)
         if len(starts) < len(drives[0]):

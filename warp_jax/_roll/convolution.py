@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from .._transition import AbstractTransition
 from .._types import Weights
-from .base import AbstractParallelRoll, powers
+from .base import AbstractParallelRoll, Fresh, powers, refuse_fresh
 from .segments import KEPT
 
 
@@ -25,7 +25,9 @@ class ConvolutionRoll(AbstractParallelRoll):
         transition: AbstractTransition,
         theta: Weights,
         dxs: Float[Array, "t c"],
+        fresh: Fresh | None = None,
     ) -> Float[Array, "t p"]:
+        refuse_fresh(self, fresh)
         length = len(dxs)
         numbers = length * transition.state_size * transition.input_size
         if numbers > KEPT:

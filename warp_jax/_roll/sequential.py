@@ -11,7 +11,7 @@ from .._check import check_integer, check_positive
 from .._transition import AbstractTransition
 from .._types import Mask, Output, Weights
 from .adjoint import states_by_adjoint
-from .base import AbstractRoll, advance, after_a_rest, moved, Read
+from .base import AbstractRoll, advance, after_a_rest, Fresh, moved, Read
 from .segments import scan_in_segments
 
 
@@ -55,28 +55,29 @@ class SequentialRoll(AbstractRoll):
         moves: Mask | None,
         read: Read,
         context: PyTree[Array],
+        fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
         def twice(theta, steps):
             theta = moved(self._step(transition), theta, *steps)
             return theta, theta
 
-        def states(theta, dxs, moves):
+        def states(theta, *steps):
             if self.limit is None:
                 return states_by_adjoint(
-                    advance, transition, transition.held(), theta, dxs, moves
+                    advance, transition, transition.held(), theta, *steps
                 )
-            return lax.scan(twice, theta, (dxs, moves))[1]
+            return lax.scan(twice, theta, steps)[1]
 
         if self.segment is None:
-            thetas = jnp.concatenate([theta[None], states(theta, dxs, moves)])
+            thetas = jnp.concatenate([theta[None], states(theta, dxs, moves, fresh)])
             return read(thetas, context), thetas[-1]
 
         def part(theta, steps):
-            dxs, moves, context = steps
-            thetas = states(theta, dxs, moves)
+            *steps, context = steps
+            thetas = states(theta, *steps)
             return thetas[-1], read(thetas, context)
 
-        steps = *after_a_rest(dxs, moves), context
+        steps = *after_a_rest(dxs, moves, fresh), context
         theta, outputs = scan_in_segments(part, theta, steps, self.segment)
         return outputs, theta
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer
 from .._span import Span
-from .._types import Key, Weights
+from .._types import Key, Scalar, Weights
 
 
 class AbstractTransition(eqx.Module):
@@ -78,6 +78,24 @@ class AbstractTransition(eqx.Module):
         """
         weights, rest = eqx.partition(self, eqx.is_inexact_array)
         return eqx.combine(lax.stop_gradient(weights), rest)
+
+    @property
+    def timed(self) -> bool:
+        """Whether A goes by the time that a step takes, the last channel of the drive."""
+        return False
+
+    def gain_at(self, dx: Float[Array, " c"]) -> PyTree[Array]:
+        """Returns the gain of the step with a drive, `(drive,)`: by default of any step."""
+        return self.gain()
+
+    @property
+    def divisible(self) -> bool:
+        """Whether A has real powers: see `power`."""
+        return False
+
+    def power(self, steps: Scalar) -> PyTree[Array]:
+        """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`."""
+        raise TypeError(f"`{type(self).__name__}` has no powers of A but whole ones.")
 
     @property
     def gain_size(self) -> int:

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Weights
+from .._types import Scalar, Weights
 from .base import AbstractTransition, check_sizes
 
 
@@ -23,6 +23,13 @@ class AbstractElementwiseTransition(AbstractTransition):
     @property
     def compose_work(self) -> int:
         return self.gain_size
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def power(self, steps: Scalar) -> Array:
+        return self.gain() ** steps
 
 
 class DiagonalTransition(AbstractElementwiseTransition):

@@ -65,6 +65,10 @@ class ModeDropout(AbstractTransition):
         self.state_size = transition.state_size
         self.input_size = transition.input_size
 
+    @property
+    def timed(self) -> bool:
+        return self.transition.timed
+
     def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
         hidden = self.transition.init(theta)
         if key is None:

@@ -93,12 +93,17 @@ class LowRankTransition(AbstractTransition):
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B
 
+    @property
+    def divisible(self) -> bool:
+        """Whether A has real powers: in coefficients, where these are the fewer."""
+        return 2 * self.rank + self.input_size + 1 < self.state_size
+
     def reduce(self, theta: Weights, hidden: PyTree) -> Reduction | None:
         r"""Returns the recurrence of the coefficients in
         $\theta_t = s_t \theta_0 + U q_t + B z_t$, beside which rolls $w_t = V^\top
         \theta_t$; `None` where they are no fewer than the weights.
         """
-        if 2 * self.rank + self.input_size + 1 >= self.state_size:
+        if not self.divisible:
             return None
         mixing = self.V.T @ self.U, self.V.T @ self.B
         span = Span(

@@ -9,7 +9,7 @@ import jax.random as jr
 from jaxtyping import Array, Float, PyTree
 
 from .._check import check_integer, check_positive
-from .._types import Key, Weights
+from .._types import Key, Scalar, Weights
 from .base import AbstractTransition, check_sizes
 
 
@@ -25,6 +25,21 @@ class AbstractModalTransition(AbstractTransition):
     @abc.abstractmethod
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         """Returns the real and the imaginary parts of the eigenvalues, `(modes,)` each."""
+
+    def logarithms(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        """Returns the real and the imaginary parts of the eigenvalues' logarithms, by
+        default the principal ones, `(modes,)` each.
+        """
+        real, imaginary = self.eigenvalues()
+        return jnp.log(jnp.hypot(real, imaginary)), jnp.arctan2(imaginary, real)
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def power(self, steps: Scalar) -> PyTree[Array]:
+        growth, phase = (steps * part for part in self.logarithms())
+        return jnp.exp(growth) * jnp.cos(phase), jnp.exp(growth) * jnp.sin(phase)
 
     @property
     def modes(self) -> int:
@@ -107,6 +122,9 @@ class SpectralTransition(AbstractModalTransition):
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         radius, phase = jnp.exp(-jnp.exp(self.log_decay)), jnp.exp(self.log_phase)
         return radius * jnp.cos(phase), radius * jnp.sin(phase)
+
+    def logarithms(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
+        return -jnp.exp(self.log_decay), jnp.exp(self.log_phase)
 
 
 class OscillatoryTransition(AbstractModalTransition):

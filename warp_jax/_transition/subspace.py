@@ -53,6 +53,10 @@ class SubspaceTransition(AbstractTransition):
         self.P = jnp.linalg.qr(jr.normal(key, shape))[0]
         self.dynamics = dynamics
 
+    @property
+    def timed(self) -> bool:
+        return self.dynamics.timed
+
     def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
         return jnp.zeros(self.dynamics.state_size, theta.dtype)
 

@@ -1,0 +1,143 @@
+"""What helps in classification, all together: for WARP, and for an LRU with the same."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax.nn as jnn
+import jax.random as jr
+
+import warp_jax as wj
+
+from ._augment import Augmented
+from ._classifiers import Candidates, Recipe
+from ._rivals import Maker, rival, stacked
+from ._run import count
+from ._tasks import PooledClassification
+from .baselines import Gated, LRU, Thinned
+
+
+# Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
+EMBEDDED, SEEN = 16, 4
+# Features between two layers.
+FEATURES = 16
+
+
+def warp(
+    recipe: Recipe,
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    cycles: float,
+    dropout: float,
+    key: Any,
+) -> wj.WARP:
+    """Returns a WARP with many harmonic modes, of which whole ones are left out in
+    training, driven by a causal convolution's increments.
+    """
+    network_key, drive_key, mode_key, map_key = jr.split(key, 4)
+    width = recipe.width(classes)
+    network = eqx.nn.MLP(1, classes, width, 1, jnn.silu, key=network_key)
+    decoder = wj.NetworkDecoder(network)
+    modes = wj.SpectralTransition(
+        2 * recipe.strong_modes, EMBEDDED, length=length, cycles=cycles, key=mode_key
+    )
+    subspace = wj.SubspaceTransition(decoder.state_size, modes, key=map_key)
+    return wj.WARP(
+        decoder=decoder,
+        transition=wj.ModeDropout(subspace, dropout),
+        initial=wj.LearntInitial(decoder.flatten(network)),
+        drive=wj.CausalConvolution(channels, EMBEDDED, SEEN, key=drive_key),
+    )
+
+
+def layered(
+    recipe: Recipe, channels: int, classes: int, *, key: Any, **choice: Any
+) -> wj.Stacked:
+    """Returns two of these WARPs, one above the other: the lower one makes features of
+    every step, and the upper one is driven by them. The choices are those of `warp`.
+    """
+    embed_key, lower_key, mix_key, upper_key = jr.split(key, 4)
+    lower = warp(recipe, FEATURES, FEATURES, key=lower_key, **choice)
+    return wj.Stacked(
+        eqx.nn.Linear(channels, FEATURES, key=embed_key),
+        [wj.StackedLayer(lower, FEATURES, key=mix_key)],
+        warp(recipe, FEATURES, classes, key=upper_key, **choice),
+    )
+
+
+def harmonic(cycles: float) -> Maker:
+    """Returns a maker of two blocks of LRUs that start as WARP's modes do, each between
+    Griffin's and Mamba's convolution and gate.
+
+    - `cycles`: full turns of the fastest mode over a sequence.
+    """
+
+    def maker(inputs: int, size: int, length: int, key: Any):
+        def cell(size: int, key: Any) -> Gated:
+            inner, outer = jr.split(key)
+            modes = -(-size // 2)
+            lru = LRU(
+                2 * modes,
+                modes,
+                radius_min=math.exp(-2 / length),
+                radius_max=math.exp(-2 / (3 * length)),
+                max_phase=2 * math.pi * cycles / length,
+                key=inner,
+            )
+            return Gated(size, lru, width=SEEN, key=outer)
+
+        return stacked(cell)(inputs, size, length, key)
+
+    return maker
+
+
+def lru(
+    recipe: Recipe,
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    cycles: float,
+    dropout: float,
+    key: Any,
+) -> Thinned:
+    """Returns an LRU with the same, of as many parameters as `warp`."""
+    choice = {"length": length, "cycles": cycles, "dropout": dropout, "key": key}
+    model = rival(
+        harmonic(cycles),
+        channels,
+        classes,
+        length=length,
+        parameters=count(warp(recipe, channels, classes, **choice)),
+        key=key,
+    )
+    return Thinned(model, dropout)
+
+
+STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger": lru}
+
+
+def stronger(
+    name: str, recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
+) -> Candidates:
+    """Returns a model at every choice that validation data has: as many cycles and as
+    large a dropout as `recipe` lists.
+
+    - `name`: of `STRONGER`.
+    """
+    task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
+    models = {}
+    for cycles in recipe.strong_cycles:
+        for dropout in recipe.strong_dropouts:
+            models[f"{cycles:g} cycles, dropout {dropout:g}"] = STRONGER[name](
+                recipe,
+                channels,
+                classes,
+                length=length,
+                cycles=cycles,
+                dropout=dropout,
+                key=key,
+            )
+    return Candidates(task, models)

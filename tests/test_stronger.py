@@ -1,0 +1,139 @@
+"""Models with every extra, and the rival that has the same ones."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import warp_jax as wj
+from experiments._classifiers import Recipe
+from experiments._data import Split
+from experiments._rivals import rival, state_size
+from experiments._run import count
+from experiments._stronger import harmonic, STRONGER, stronger
+from experiments.baselines import Gated, LRU, Stack, Thinned
+
+from .helpers import assert_close, assert_same, perturbed
+
+
+LENGTH, CHANNELS, CLASSES = 7, 2, 3
+SMALL = Recipe(
+    weights=60, strong_modes=8, strong_cycles=(1.0, 2.0), strong_dropouts=(0.5,)
+)
+
+
+def an_lru(cycles=2.0):
+    key = jr.key(0)
+    maker = harmonic(cycles)
+    model = rival(maker, CHANNELS, CLASSES, length=LENGTH, parameters=400, key=key)
+    return perturbed(model, 1)
+
+
+def every(name):
+    return stronger(name, SMALL, CHANNELS, CLASSES, length=LENGTH, key=jr.key(0))
+
+
+def series(seed=0):
+    return jr.normal(jr.key(seed), (LENGTH, CHANNELS))
+
+
+def thinned_by_hand(model, rate, key):
+    """Returns the model without the ways from dropped modes, one weight after another."""
+    weights = []
+    for number, block in enumerate(model.cell.blocks):
+        weight = np.array(block.C.weight)
+        modes = weight.shape[1] // 2
+        stays = jr.bernoulli(jr.split(key, 2)[number], 1 - rate, (modes,))
+        for mode in range(modes):
+            for column in (mode, modes + mode):
+                weight[:, column] *= float(stays[mode]) / (1 - rate)
+        weights.append(jnp.asarray(weight))
+    return eqx.tree_at(
+        lambda m: [block.C.weight for block in m.cell.blocks], model, weights
+    )
+
+
+def test_thinning_leaves_whole_modes_out_of_each_block():
+    model, key, xs = an_lru(), jr.key(5), series()
+    thinned, wanted = Thinned(model, 0.4), thinned_by_hand(model, 0.4, key)
+    call = eqx.filter_jit(lambda m, key: m(xs, key=key))
+    assert_close(call(thinned, key), call(wanted, None))
+    assert_same(call(thinned, None), call(model, None))
+    assert np.max(np.abs(call(thinned, key) - call(model, None))) > 1e-3
+    mask = jnp.arange(LENGTH) < 5
+    pooled = eqx.filter_jit(
+        lambda m, key: wj.Pooled(m, 3)(xs, mask=mask, query=1.0, key=key)
+    )
+    assert_close(pooled(thinned, key), pooled(wanted, None))
+    last = eqx.filter_jit(lambda m, key: m.last(xs, mask=mask, key=key))
+    assert_close(last(thinned, key), last(wanted, None))
+
+
+def test_thinning_drops_its_share_and_keeps_the_mean():
+    thinned = Thinned(an_lru(), 0.4)
+
+    def first(model):
+        return model.cell.blocks[0].C.weight
+
+    weight = first(thinned.model)
+    keys = jr.split(jr.key(1), 2000)
+    drawn = np.asarray(jax.vmap(lambda key: first(thinned.drawn(key)))(keys))
+    assert abs(np.mean(drawn == 0) - 0.4) < 0.03
+    scale = np.max(np.abs(weight))
+    np.testing.assert_allclose(drawn.mean(0), weight, atol=0.08 * scale)
+
+
+def test_an_lru_may_start_with_the_time_scales_of_warp():
+    cell = harmonic(2.0)(CHANNELS, 5, LENGTH, jr.key(0))
+    assert isinstance(cell, Stack)
+    for block in cell.blocks:
+        assert isinstance(block.cell, Gated) and isinstance(block.cell.cell, LRU)
+        values = np.asarray(block.cell.cell.eigenvalues())
+        times = -1 / np.log(np.abs(values))
+        assert np.all((times > 0.49 * LENGTH) & (times < 1.51 * LENGTH))
+        turns = np.mod(np.angle(values), 2 * np.pi) * LENGTH / (2 * np.pi)
+        assert np.all((turns > 0) & (turns < 2.0)) and turns.max() > 0.5
+
+
+def test_both_have_the_same_choices_and_as_many_parameters():
+    (task, warps), (own, stacks), (last, lrus) = map(every, STRONGER)
+    assert task == own == last
+    assert list(warps) == list(stacks) == list(lrus)
+    assert list(warps) == ["1 cycles, dropout 0.5", "2 cycles, dropout 0.5"]
+    for label, model in warps.items():
+        assert model.transition.rate == lrus[label].rate == 0.5
+        assert state_size(stacks[label]) > state_size(model) == model.decoder.state_size
+        assert abs(count(lrus[label]) / count(model) - 1) < 0.1
+    phases = [
+        jnp.exp(model.transition.transition.dynamics.log_phase)
+        for model in warps.values()
+    ]
+    assert_close(2 * phases[0], phases[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", STRONGER)
+def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
+    task, found = every(name)
+    model = perturbed(found["2 cycles, dropout 0.5"], 1)
+    mask = np.arange(LENGTH) < np.array([[LENGTH], [4], [5]])
+    xs = np.where(mask[..., None], np.stack([series(s) for s in range(3)]), np.nan)
+    batch = Split(xs, np.arange(3), mask)
+    loss = eqx.filter_jit(eqx.filter_value_and_grad(task.loss))
+    value, gradient = loss(model, batch, jr.key(2))
+    assert np.isfinite(value)
+    for leaf in jax.tree.leaves(gradient):
+        assert np.all(np.isfinite(leaf)) and np.any(leaf != 0)
+    assert float(loss(model, batch, jr.key(3))[0]) != float(value)
+
+
+def test_what_cannot_be_thinned_is_refused():
+    with pytest.raises(ValueError, match=r"got 1\.0"):
+        Thinned(an_lru(), 1.0)
+    bare = rival(
+        "Transformer", CHANNELS, CLASSES, length=LENGTH, parameters=300, key=jr.key(0)
+    )
+    with pytest.raises(TypeError, match="got Transformer"):
+        Thinned(bare, 0.5)

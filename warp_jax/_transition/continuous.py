@@ -1,0 +1,161 @@
+"""theta_{t-1}, dx_t, elapsed time -> theta_t: A to the power of the time that passed."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.scipy.linalg as jsl
+from jaxtyping import Array, Float, PyTree
+
+from .._check import check_positive, check_values
+from .._types import Scalar, Weights
+from .base import AbstractTransition, Reduction
+from .logarithm import log_one_plus
+
+
+class ContinuousTime(AbstractTransition):
+    r"""Another transition in continuous time: a step over the time $\tau$ is
+    $\theta_t = A^{\tau / u}\, \theta_{t-1} + B\,dx_t$, with `unit` as $u$. That is the
+    exact solution of $\dot\theta = \frac1u \log(A)\, \theta$ between observations, and
+    each observation is a jump by $B\,dx_t$: of `Increments` the equation is driven by the
+    path of the observations.
+
+    For observations at irregular times, and forecasts at any. With all steps `unit` long it
+    is `transition` itself. Two steps without a jump are one over the time of both, so that
+    it matters little at which times a slow signal was observed.
+
+    The elapsed time comes as the last channel of the drive, which `Elapsed` gives:
+    `WARP(transition=SubspaceTransition(size, ContinuousTime(modes, unit)),
+    drive=Elapsed(Increments()), ...)`.
+
+    A has a power for each step, so that rolls by powers of one A, `ChunkedRoll` and
+    `ConvolutionRoll`, refuse it; `AutoRoll` takes `SequentialRoll`.
+    """
+
+    transition: AbstractTransition
+    unit: float = eqx.field(static=True)
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, transition: AbstractTransition, unit: float):
+        """**Arguments:**
+
+        - `transition`: of which A has real powers. `SpectralTransition` and
+            `OscillatoryTransition`, as the `dynamics` of a `SubspaceTransition`, have them
+            always. A `LowRankTransition` has them as long as no eigenvalue turns by a
+            quarter of a circle in a step, or shrinks to a fifth; `DiagonalTransition` and
+            `SumTransition` as long as they stay positive.
+        - `unit`: the time that one step of `transition` stands for, in the unit of `ts`,
+            positive; usually the mean time between observations.
+
+        **Raises:** `TypeError` for a kind of transition without such powers; where a
+        low-rank A has left their range, a call raises `ValueError`.
+        """
+        call = "ContinuousTime(transition, unit)"
+        if not isinstance(transition, AbstractTransition) or not transition.divisible:
+            raise TypeError(
+                f"`{call}` needs a transition of which A has real powers, as a "
+                f"`SpectralTransition`; got {type(transition).__name__}. Of a "
+                "`SubspaceTransition` wrap the `dynamics`."
+            )
+        self.transition = transition
+        self.unit = check_positive(call, "unit", unit)
+        self.state_size = transition.state_size
+        self.input_size = transition.input_size + 1
+
+    @property
+    def timed(self) -> bool:
+        return True
+
+    @property
+    def modes(self) -> int:
+        return self.transition.modes
+
+    def step(self, theta: Weights, dx: Float[Array, " c"]) -> Weights:
+        reduction = self.reduce(theta, None)
+        if reduction is None:
+            return self.act(self.gain_at(dx), theta) + self.inject(dx)
+        after = reduction.transition.step(reduction.start, dx)
+        return reduction.span.theta(after)
+
+    def reduce(self, theta: Weights, hidden: PyTree) -> Reduction | None:
+        """Returns the recurrence in the coefficients of `transition`, if it has such."""
+        reduction = self.transition.reduce(theta, hidden)
+        if reduction is None:
+            return None
+        flow = ContinuousTime(Flow(reduction.transition), self.unit)
+        return Reduction(flow, reduction.start, reduction.span)
+
+    def gain_at(self, dx: Float[Array, " c"]) -> PyTree[Array]:
+        return self.transition.power(dx[-1] / self.unit)
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        return self.transition.inject(dx[:-1])
+
+    def apply(self, theta: Weights) -> Weights:
+        """Returns `A theta`, what becomes of a state in one `unit`, of shape `(state,)`."""
+        return self.transition.apply(theta)
+
+    def matrix(self) -> Float[Array, "p p"]:
+        """Returns A, that of one `unit`, of shape `(state, state)`."""
+        return self.transition.matrix()
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        """Returns B as a matrix, of shape `(state, drive)`; elapsed time adds nothing."""
+        return jnp.pad(self.transition.input_matrix(), ((0, 0), (0, 1)))
+
+    def gain(self) -> PyTree[Array]:
+        return self.transition.gain()
+
+    def compose(self, later: PyTree[Array], earlier: PyTree[Array]) -> PyTree[Array]:
+        return self.transition.compose(later, earlier)
+
+    def act(self, gain: PyTree[Array], theta: Weights) -> Weights:
+        return self.transition.act(gain, theta)
+
+    @property
+    def compose_work(self) -> int:
+        return self.transition.compose_work
+
+
+class Flow(AbstractTransition):
+    """A small transition that knows the logarithm of its A, for many powers of it."""
+
+    transition: AbstractTransition
+    rate: Float[Array, "p p"]
+    state_size: int = eqx.field(static=True)
+    input_size: int = eqx.field(static=True)
+
+    def __init__(self, transition: AbstractTransition):
+        """**Arguments:** the transition, of which A is a matrix of moderate size."""
+        self.transition = transition
+        self.state_size = transition.state_size
+        self.input_size = transition.input_size
+        A = transition.matrix()
+        rate = log_one_plus(A - jnp.eye(len(A), dtype=A.dtype))
+        tolerance = jnp.finfo(A.dtype).eps ** 0.6 * jnp.max(jnp.abs(A))
+        wrong = ~(jnp.max(jnp.abs(jsl.expm(rate) - A)) < tolerance)
+        message = (
+            "`ContinuousTime(transition, unit)` has an A without real powers: some "
+            "direction turns by a quarter of a circle in a `unit`, or shrinks to a fifth. "
+            "Use a shorter `unit`, or `SpectralTransition` as `dynamics` of a "
+            "`SubspaceTransition`."
+        )
+        self.rate = check_values(rate, wrong, message)
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def power(self, steps: Scalar) -> Float[Array, "p p"]:
+        return jsl.expm(steps * self.rate)
+
+    def apply(self, theta: Weights) -> Weights:
+        return self.transition.apply(theta)
+
+    def inject(self, dx: Float[Array, " c"]) -> Weights:
+        return self.transition.inject(dx)
+
+    def matrix(self) -> Float[Array, "p p"]:
+        return self.transition.matrix()
+
+    def input_matrix(self) -> Float[Array, "p c"]:
+        return self.transition.input_matrix()
