@@ -231,7 +231,6 @@ OTHERS = {
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
     "Stopped": lambda: wj.Stopped("asked to", 3),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
-    "Stopped": lambda: wj.Stopped("asked to stop", 3),
     "Window": lambda: wj.Window(jnp.ones((2, 3)), True),
     "Windows": lambda: wj.Windows(jnp.ones((2, 4)), 3),
 }
