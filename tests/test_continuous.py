@@ -396,16 +396,18 @@ def check(examples):
     """Only times between observations matter to the state, in the unit's measure; what
     repeats the latest observation is no more than the time; and a cut changes nothing.
     """
+    timed = make_timed(CHOICES)[1]
 
     @hypothesis.settings(max_examples=examples, **OPTIONS)
     @hypothesis.given(xs=SEQUENCES, steps=TIMES, mask=MASKS, slow=st.integers(-2, 2))
     def run(xs, steps, mask, slow):
         ts = np.cumsum(steps)
-        timed = make_timed(CHOICES)[1]
         outputs, final = call(timed, xs, ts, ts, mask)
         # Rescaling time with its unit, exactly in binary, changes no number.
         scale = 2.0**slow
-        scaled = make_timed(CHOICES, unit=UNIT * scale)[1]
+        where = lambda m: m.transition.dynamics  # noqa: E731
+        same = wj.ContinuousTime(where(timed).transition, UNIT * scale)
+        scaled = eqx.tree_at(where, timed, same)
         others, other = call(scaled, xs, scale * ts, ts, mask)
         assert_close((others, other.theta), (outputs, final.theta))
         # Moving it does not either.
