@@ -357,6 +357,16 @@ def test_bad_uses_are_refused(kind, call, fragment, act, unchecked):
     assert call in str(caught.value) and fragment in str(caught.value)
 
 
+def test_its_spectrum_is_that_of_a_unit(double):
+    discrete, timed = make_timed(Choices("subspace_spectral"))
+    want = wj.spectrum(discrete.transition)
+    assert_close(wj.spectrum(timed.transition).eigenvalues, want.eigenvalues)
+    model = wj.RadiusBound(0.5)(timed)
+    inner = wj.spectrum(INNER["subspace_spectral"](model))
+    assert inner.radius <= 0.5 + 1e-9
+    assert INNER["subspace_spectral"](model).unit == UNIT
+
+
 def test_a_turn_without_powers_is_refused(unchecked):
     low_rank = wj.LowRankTransition(14, 2, 2, key=jr.key(0))
 

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_positive, check_values
 from .._types import Scalar, Weights
@@ -68,6 +68,13 @@ class ContinuousTime(AbstractTransition):
     @property
     def modes(self) -> int:
         return self.transition.modes
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> AbstractTransition:
+        inner = self.transition.bounded(radius)
+        return eqx.tree_at(lambda t: t.transition, self, inner)
 
     def step(self, theta: Weights, dx: Float[Array, " c"]) -> Weights:
         reduction = self.reduce(theta, None)
