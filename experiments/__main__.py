@@ -5,12 +5,15 @@ import sys
 import tyro
 
 from . import (
+    ablations,
     adaptation,
     cheetah,
     classification,
     completion,
     digits,
     forecasting,
+    gradients,
+    in_context,
     lorenz,
     lotka_volterra,
     msd,
@@ -25,12 +28,15 @@ from ._signals import SIGNALS
 
 
 EXPERIMENTS = {
+    "ablations": ablations.run,
     "adaptation": adaptation.run,
     "cheetah": cheetah.run,
     "classification": classification.run,
     "completion": completion.run,
     "digits": digits.run,
     "forecasting": forecasting.run,
+    "gradients": gradients.run,
+    "in_context": in_context.run,
     "lorenz": lorenz.run,
     "lotka_volterra": lotka_volterra.run,
     "msd": msd.run,

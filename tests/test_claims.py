@@ -26,8 +26,10 @@ CLAIMING = (
     "docs/experiments.md",
     "docs/choosing.md",
     "docs/rivals.md",
+    "docs/stability.md",
     "docs/paper.md",
     "docs/peers.md",
+    "docs/algebra.md",
 )
 PICTURES = sorted((ROOT / "docs" / "figures").glob("*.toml"))
 ENTRIES = joined(read([RESULTS]))

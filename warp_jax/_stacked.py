@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 from ._abstract_model import AbstractModel
 from ._check import check_array, check_finite, check_integer, check_mask
 from ._drive import hold
+from ._precision import widened
 from ._types import (
     BoolLike,
     Key,
@@ -116,12 +117,29 @@ class Stacked(AbstractModel):
         """Reads the output after every step. Arguments and errors are those of a call of
         a `WARP`; the lower layers are read at the times of the observations.
         """
+        given = {"state": state, "reset": reset, "key": key}
+        return self.run(xs, ts, queries, mask, **given)[0]
+
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        reset: Mask | None = None,
+        key: Key | None = None,
+    ) -> tuple[Output, State]:
         call = "stacked(xs, ts, queries, mask)"
         keys = self._keys(key)
-        features, _ = self._features(call, xs, ts, mask, state, keys, _begun(reset))
+        features, states = self._features(
+            call, xs, ts, mask, state, keys, _begun(reset)
+        )
         top = None if state is None else state.hidden[-1]
-        more = {"key": keys[-1]} | _begun(reset)
-        return self.model(features, ts, queries, mask, state=top, **more)
+        given = {"state": top, "key": keys[-1]} | _begun(reset)
+        outputs, top = self.model.run(features, ts, queries, mask, **given)
+        return outputs, _state([*states, top], _latest(xs, mask, state))
 
     def final(
         self,
@@ -141,13 +159,13 @@ class Stacked(AbstractModel):
         before = None if state is None else state.hidden[-1]
         more = {"key": keys[-1]} | more
         top = self.model.final(features, ts, mask=mask, state=before, **more)
-        x = hold(xs, mask, None if state is None else state.x)[-1]
-        return _state([*states, top], x)
+        return _state([*states, top], _latest(xs, mask, state))
 
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
     ) -> State:
         """Returns the states at a first observation. Arguments as for a `WARP`."""
+        x = widened(x)
         h, states, keys = self.embed(x), [], self._keys(key)
         for layer, own in zip(self.layers, keys):
             state = layer.model.init(layer.norm(h), t, key=own)
@@ -166,6 +184,7 @@ class Stacked(AbstractModel):
         key: Key | None = None,
     ) -> State:
         """Takes the next observation through all layers. Arguments as for a `WARP`."""
+        x = widened(x)
         h, states = self.embed(x), []
         begun = [
             {} if reset is None else {"reset": reset, "key": own}
@@ -193,7 +212,7 @@ class Stacked(AbstractModel):
         xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
         if mask is not None:
             mask = check_mask(call, mask, len(xs))
-        xs = check_finite(call, "xs", xs, mask)
+        xs = check_finite(call, "xs", widened(xs), mask)
         # Padding may hold NaN, which not even a gradient of zero may pass.
         xs = hold(xs, mask, None if state is None else state.x)
         hs, states = jax.vmap(self.embed)(xs), []
@@ -201,9 +220,15 @@ class Stacked(AbstractModel):
             before = None if state is None else state.hidden[i]
             seen = jax.vmap(layer.norm)(hs)
             given = {"mask": mask, "state": before, "key": own} | more
-            hs = jax.vmap(layer.add)(hs, layer.model(seen, ts, **given))
-            states.append(layer.model.final(seen, ts, **given))
+            read, after = layer.model.run(seen, ts, **given)
+            hs = jax.vmap(layer.add)(hs, read)
+            states.append(after)
         return hs, states
+
+
+def _latest(xs, mask: Mask | None, state: State | None) -> Observation:
+    """Returns the latest valid observation."""
+    return widened(hold(xs, mask, None if state is None else state.x)[-1])
 
 
 def _state(states: list[State], x: Observation) -> State:
