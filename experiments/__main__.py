@@ -5,6 +5,7 @@ import sys
 import tyro
 
 from . import (
+    ablations,
     adaptation,
     cheetah,
     classification,
@@ -12,6 +13,7 @@ from . import (
     digits,
     forecasting,
     gradients,
+    in_context,
     lorenz,
     lotka_volterra,
     msd,
@@ -26,6 +28,7 @@ from ._signals import SIGNALS
 
 
 EXPERIMENTS = {
+    "ablations": ablations.run,
     "adaptation": adaptation.run,
     "cheetah": cheetah.run,
     "classification": classification.run,
@@ -33,6 +36,7 @@ EXPERIMENTS = {
     "digits": digits.run,
     "forecasting": forecasting.run,
     "gradients": gradients.run,
+    "in_context": in_context.run,
     "lorenz": lorenz.run,
     "lotka_volterra": lotka_volterra.run,
     "msd": msd.run,

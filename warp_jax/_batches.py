@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -162,12 +162,12 @@ class Bucket(NamedTuple):
     - `data`: arrays as in a sequence, with a leading axis of sequences: `(sequences,
         length, ...)`.
     - `mask`: False where there is padding, `(sequences, length)`.
-    - `index`: which of the sequences they are, `(sequences,)`, in the order given.
+    - `which`: which of the sequences they are, `(sequences,)`, in the order given.
     """
 
     data: PyTree[Array]
     mask: Bool[Array, "n t"]
-    index: Int[Array, " n"]
+    which: Int[Array, " n"]
 
 
 def bucket(
@@ -253,7 +253,7 @@ def _least_padding(steps: list[int], count: int) -> list[int]:
     return best[-1][1]
 
 
-def _padded(arrays: tuple[ArrayLike, ...], length: int) -> Array:
+def _padded(arrays: tuple[Any, ...], length: int) -> Array:
     """Returns arrays of up to `length` steps as one, `(arrays, length, ...)`."""
     shape, dtype = jnp.shape(arrays[0])[1:], jnp.result_type(*arrays)
     # Filled on the host: a device would compile something for every length.

@@ -162,7 +162,7 @@ def begin(
         # The first step of all begins a sequence in any case.
         reset = reset & advancing(mask, length, state is not None)
     seen = model.seen(xs)
-    counts = counting(mask, seen)
+    counts = mask if seen is None else counting(mask, seen)
     xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
@@ -183,7 +183,7 @@ def begin(
     known = xs
     if seen is not None:
         before = jnp.zeros_like(xs[0]) if state is None else state.x
-        known = hold_seen(xs, counts, before, reset)
+        known = hold_seen(xs, counting(mask, seen), before, reset)
     if reset is not None and last:
         # What was before the last reset leaves no trace in the last state.
         mask = jnp.ones(length, bool) if mask is None else mask

@@ -95,6 +95,11 @@ class LowRankTransition(AbstractTransition):
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B
 
+    @property
+    def divisible(self) -> bool:
+        """Whether A has real powers: in coefficients, where these are the fewer."""
+        return 2 * self.rank + self.input_size + 1 < self.state_size
+
     def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
         # U Vᵀ has the eigenvalues of VᵀU, and nothing besides.
         values, rest = eigenvalues(self.V.T @ self.U), self.state_size - self.rank
@@ -111,7 +116,7 @@ class LowRankTransition(AbstractTransition):
         $\theta_t = s_t \theta_0 + U q_t + B z_t$, beside which rolls $w_t = V^\top
         \theta_t$; `None` where they are no fewer than the weights.
         """
-        if 2 * self.rank + self.input_size + 1 >= self.state_size:
+        if not self.divisible:
             return None
         mixing = self.V.T @ self.U, self.V.T @ self.B
         span = Span(
