@@ -169,6 +169,8 @@ def test_modes_are_bounded_by_what_is_learnt(name, double):
     before = wj.spectrum(transition)
     want = jnp.minimum(before.modulus, radius)
     assert_close(bounded.modulus, want)
+    continuous = wj.RadiusBound(radius)(wj.ContinuousTime(transition, 0.5))
+    assert_same(wj.spectrum(continuous), bounded)
     if name == "spectral":
         phases = jnp.sort(jnp.angle(before.eigenvalues))
         assert_close(jnp.sort(jnp.angle(bounded.eigenvalues)), phases)
