@@ -75,7 +75,7 @@ class Asked(eqx.Module):
 
     def test(self, data: Regressions) -> Callable[[Any], dict[str, float]]:
         """Returns what gives the metrics of the test set: of its queries within the range
-        of the tokens, of those beyond it, and of the first ones in turn.
+        of the tokens, of those beyond it, and of the former asked in turn.
         """
         inside, beyond = (c.given(self.tokens) for c in (data.test, data.beyond))
 

@@ -19,6 +19,8 @@ from ._run import Run
 
 
 SEQUENCES = 60
+# Paths in a figure that can still be told apart.
+PATHS = 12
 # A figure of all: only these are about A.
 STRUCTURES = "A: "
 
@@ -53,8 +55,8 @@ def _draw_weights(run: Run, problem: Problem, model: wj.WARP) -> None:
     seen = some.xs[:, : problem.shape.length]
     thetas = np.asarray(mapped(_weights, model, seen, some.mask))
     run.weights(network.unflatten, thetas[:4], [str(n) for n in some.labels[:4]])
-    layers = {name: thetas[..., i] for name, i in layers_of(network).items()}
-    run.figure("layers", figures.layer_trajectories(layers, some.labels))
+    layers = {n: thetas[:PATHS, :, i] for n, i in layers_of(network).items()}
+    run.figure("layers", figures.layer_trajectories(layers, some.labels[:PATHS]))
     run.figure("modes", modes_figure(model.transition, thetas))
 
 
@@ -96,12 +98,17 @@ def spectra(models: Mapping[str, tuple[wj.WARP, wj.WARP]], length: int) -> Figur
     for ax in grid.flat[len(models) :]:
         ax.set_axis_off()
     for ax, (name, pair) in zip(grid.flat, models.items()):
-        for model, label, colour in zip(pair, ("before", "after"), ("0.6", "tab:blue")):
+        for model, label, style in zip(
+            pair, ("before", "after"), ({"mfc": "none", "mec": "0.4"}, {"mec": "none"})
+        ):
             values = np.linalg.eigvals(np.asarray(model.transition.matrix(), float))
             turns, growth = scales(values, length)
-            ax.plot(turns, growth, ".", color=colour, markersize=4, label=label)
+            size = 6 if label == "before" else 4
+            ax.plot(turns, growth, "o", markersize=size, label=label, **style)
         ax.set_xscale("symlog", linthresh=0.1)
         ax.set_yscale("symlog", linthresh=0.1)
+        # The same window for all: up to half a turn a step.
+        ax.set(xlim=(-0.03, length / 2), ylim=(-30, 30))
         ax.set_title(name, fontsize=8)
         ax.set(xlabel="turns over a sequence", ylabel="log growth")
     grid[0, 0].legend(frameon=False, fontsize=7)
