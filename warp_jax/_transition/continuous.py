@@ -91,6 +91,15 @@ class ContinuousTime(AbstractTransition):
         flow = ContinuousTime(Flow(reduction.transition), self.unit)
         return Reduction(flow, reduction.start, reduction.span)
 
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns the eigenvalues of A, that of one `unit`."""
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> "ContinuousTime":
+        """Bounds A, that of one `unit`."""
+        bounded = self.transition.bounded(radius)
+        return eqx.tree_at(lambda t: t.transition, self, bounded)
+
     def gain_at(self, dx: Float[Array, " c"]) -> PyTree[Array]:
         return self.transition.power(dx[-1] / self.unit)
 
