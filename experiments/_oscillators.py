@@ -17,6 +17,7 @@ import warp_jax as wj
 from . import _figures as figures
 from ._data import Dataset, Split
 from ._data.msd import constants_of, RANGES, SCALE
+from ._mapped import batched
 from .baselines import Model
 
 
@@ -129,8 +130,8 @@ def most_likely(
     arrays = seen[:, :context], np.asarray(found)
     with jax.enable_x64(True):
         fit = functools.partial(_most_likely, _deviation(data))
-        fit = jax.jit(jax.vmap(fit, (None, 0, 0)))
-        return np.asarray(fit(jnp.asarray(ts), *(a.astype(float) for a in arrays)))
+        fit = functools.partial(jax.jit(jax.vmap(fit, (None, 0, 0))), jnp.asarray(ts))
+        return batched(fit, *(a.astype(float) for a in arrays))
 
 
 def _most_likely(deviation, ts, xs, found):

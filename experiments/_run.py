@@ -18,7 +18,7 @@ import json
 import platform
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import equinox as eqx
@@ -143,10 +143,19 @@ class Run:
             key = jr.fold_in(key, letter)
         return key
 
-    def wants(self, name: str) -> bool:
-        """Whether `--models` asks for the model."""
+    def wants(self, name: str, among: Collection[str] = ()) -> bool:
+        """Whether `--models` asks for the model.
+
+        - `among`: all models that there are, where one of them that `--models` names in
+            full is to be that one alone, and not all whose names contain its name.
+        """
+        whole = {other.lower() for other in among}
+
+        def means(part: str) -> bool:
+            return part == name.lower() if part in whole else part in name.lower()
+
         chosen = self.config.models
-        return not chosen or any(part.lower() in name.lower() for part in chosen)
+        return not chosen or any(means(part.lower()) for part in chosen)
 
     def train(self, trial: Trial) -> Any:
         """Trains and tests one model, or takes it from the folder; returns it."""
@@ -316,20 +325,6 @@ def count(model) -> int:
     """Returns how many trained numbers a model has."""
     leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     return sum(leaf.size for leaf in leaves)
-
-
-def batched(function: Callable, *arrays: np.ndarray | None, size: int = 256):
-    """Returns `function(*arrays)` computed in pieces of at most `size` examples, about
-    equal, for each shape is compiled anew; an array may be `None`.
-    """
-    count = len(jax.tree.leaves(arrays)[0])
-    size = -(-count // max(1, -(-count // size)))
-    parts = [
-        [None if array is None else array[i : i + size] for array in arrays]
-        for i in range(0, count, size)
-    ]
-    pieces = [function(*part) for part in parts]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
 
 
 def _versions() -> dict[str, str]:

@@ -54,10 +54,11 @@ def run(config: Options) -> dict:
     task = PooledClassification(by_accuracy=True)
     budget = count(plain["low rank"])
     quick = config.preset == "quick" and not config.models
+    names = (*plain, *CELLS, *STRONGER, CONVOLUTIONS)
     wanted = [
         name
-        for name in (*plain, *CELLS, *STRONGER, CONVOLUTIONS)
-        if run.wants(name) and (name in recipe.quick or not quick)
+        for name in names
+        if run.wants(name, names) and (name in recipe.quick or not quick)
     ]
 
     def candidates(name: str) -> Candidates:

@@ -178,6 +178,23 @@ def joined(output):
     return output
 
 
+def subprograms(equation) -> list:
+    """Returns the programs within an operation of a `jax.make_jaxpr`, as of a scan."""
+    values = jax.tree.leaves(
+        list(equation.params.values()), is_leaf=lambda value: hasattr(value, "eqns")
+    )
+    values = [getattr(value, "jaxpr", value) for value in values]
+    return [value for value in values if hasattr(value, "eqns")]
+
+
+def equations(jaxpr) -> Iterator:
+    """Yields every operation of a program, however deep."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for program in subprograms(equation):
+            yield from equations(program)
+
+
 def assert_close(got, want, what: str = ""):
     """Compares arrays, or equal trees of arrays, at the precision in use.
 

@@ -42,8 +42,8 @@ def test_buckets_hold_every_sequence_once(lengths):
     buckets = wj.bucket(sequences, lengths)
     found = []
     for bucket in buckets:
-        assert len(bucket.mask) == len(bucket.index) > 0
-        for i, mask, xs, ts in zip(bucket.index, bucket.mask, *bucket.data):
+        assert len(bucket.mask) == len(bucket.which) > 0
+        for i, mask, xs, ts in zip(bucket.which, bucket.mask, *bucket.data):
             found.append(int(i))
             np.testing.assert_array_equal(mask, np.arange(len(mask)) < LENGTHS[i])
             for padded, array in zip((xs, ts), sequences[int(i)]):
@@ -77,7 +77,7 @@ def test_no_other_lengths_fill_up_less(count):
 def test_very_many_lengths_are_enough_for_few():
     sequences = [np.zeros((n, 0), np.float32) for n in range(1, 700)]
     buckets = wj.bucket(sequences, 2)
-    assert [len(bucket.index) for bucket in buckets] == pytest.approx([350, 349], abs=3)
+    assert [len(bucket.which) for bucket in buckets] == pytest.approx([350, 349], abs=3)
 
 
 def test_compiled_code_is_bounded_and_gives_the_sequences_outputs(double):
@@ -94,14 +94,14 @@ def test_compiled_code_is_bounded_and_gives_the_sequences_outputs(double):
 
     sequences, buckets = ragged(), wj.bucket(ragged(), 2)
     for bucket in buckets:
-        outputs = run(model, *bucket.data, bucket.mask)
-        for i, output in zip(bucket.index, outputs):
+        outputs = run(model, bucket.data[0], bucket.data[1], bucket.mask)
+        for i, output in zip(bucket.which, outputs):
             xs, ts = map(np.asarray, sequences[int(i)])
             assert_close(output, oracle.run(choices, w, xs, ts)[1][-1])
     assert len(traces) == len(buckets) == 2
-    # A batch has data, mask and index of the same sequences.
-    (_, mask, index) = wj.Batches(tuple(buckets[0]), 2, key=jr.key(0))(0)
-    np.testing.assert_array_equal(mask.sum(1), np.array(LENGTHS)[index])
+    # A batch has data, mask and numbers of the same sequences.
+    (_, mask, which) = wj.Batches(tuple(buckets[0]), 2, key=jr.key(0))(0)
+    np.testing.assert_array_equal(mask.sum(1), np.array(LENGTHS)[which])
 
 
 CALL = "bucket(sequences, lengths)"

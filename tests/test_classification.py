@@ -160,6 +160,21 @@ def test_where_all_trials_diverge_the_error_is_theirs(tmp_path, broadcasting):
         run.choose("point", trials)
 
 
+def test_a_name_in_full_is_that_model_alone(tmp_path):
+    names = "subspace", "subspace, dropout", "LRU", "LRU, stronger"
+
+    def wanted(*models):
+        out = tmp_path / "-".join(models)
+        run = Run("test", "points", Config(out=out, models=models))
+        return [name for name in names if run.wants(name, names)]
+
+    assert wanted("Subspace", "lru") == ["subspace", "LRU"]
+    assert wanted("subspace,") == ["subspace, dropout"]
+    assert wanted("stronger", "dropout") == ["subspace, dropout", "LRU, stronger"]
+    assert wanted("subs") == ["subspace", "subspace, dropout"]
+    assert wanted() == list(names)
+
+
 def test_accuracy_decides_and_the_likelihood_breaks_ties():
     class Fixed(wj.AbstractModel):
         logits: jax.Array

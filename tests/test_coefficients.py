@@ -10,7 +10,7 @@ import pytest
 import warp_jax as wj
 import warp_jax._roll.segments as segments
 from warp_jax._decoder.spanned import SpannedNetwork
-from warp_jax._roll import scan_by_adjoint
+from warp_jax._roll import scan_driven
 
 from .helpers import assert_close, joined, make_model, make_sequence
 from .oracle import Choices, OUT
@@ -76,9 +76,9 @@ def test_unrolling_a_dense_model_is_stepping_and_reading(
 
     def spy(*arguments):
         taken.append(arguments)
-        return scan_by_adjoint(*arguments)
+        return scan_driven(*arguments)
 
-    monkeypatch.setattr("warp_jax._model.scan_by_adjoint", spy)
+    monkeypatch.setattr("warp_jax._model.scan_driven", spy)
     choices = Choices("dense", drive=drive, decoder="gaussian")
     model, (xs, ts) = make_model(choices), make_sequence(9)
     forced = jnp.arange(8) % 3 == 0

@@ -7,6 +7,7 @@ import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
 import hypothesis.strategies as st
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -30,9 +31,10 @@ from .test_streaming import in_parts
 
 jit = eqx.filter_jit
 UNIT = 0.25
-VARYING = "sequential", "segments", "associative", "auto"
+VARYING = "sequential", "segments", "auto", "associative", "segments"
 INNER = {
     "diagonal": lambda m: m.transition,
+    "low_rank": lambda m: m.transition,
     "spectral": lambda m: m.transition,
     "oscillatory": lambda m: m.transition,
     "subspace_spectral": lambda m: m.transition.dynamics,
@@ -42,6 +44,9 @@ INNER = {
 def make_timed(choices, roll=wj.AutoRoll(), unit=UNIT):
     """Returns a model, and the same in continuous time."""
     model, where = make_model(choices, roll=roll), INNER[choices.transition]
+    if choices.transition == "low_rank":
+        # Off its initial value A turns by more than it has a power for.
+        model = eqx.tree_at(lambda m: m.transition.V, model, replace_fn=lambda V: V / 4)
     if choices.transition == "diagonal":
         # A real power is that of a positive number.
         model = eqx.tree_at(lambda m: m.transition.a, model, replace_fn=jnp.abs)
@@ -97,15 +102,25 @@ def by_hand(choices, w, xs, ts, valid):
 
 
 @pytest.mark.parametrize("transition", INNER)
-def test_a_step_is_a_power_of_the_time_that_passed(transition, precision):
-    """Against powers by eigenvectors, in NumPy."""
+def test_a_step_is_a_power_of_the_time_that_passed(transition, double):
+    check_power(transition)
+
+
+@pytest.mark.slow
+def test_a_step_is_a_power_in_single_precision():
+    check_power("low_rank")
+
+
+def check_power(transition):
+    """Compares with powers by eigenvectors, in NumPy."""
     choices = Choices(transition, "hypernetwork", "increments", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(LENGTH)
     mask = np.array([0, 1, 1, 0, 1, 1, 1, 0], bool)
     want = by_hand(
         choices, plain(named_arrays(model)), np.asarray(xs), np.asarray(ts), mask
     )
-    run = jit(lambda m: (m.weights(xs, ts, mask), m(xs, ts, mask=mask)))
+    valid = jnp.asarray(mask)
+    run = jit(lambda m: (m.weights(xs, ts, valid), m(xs, ts, mask=valid)))
     got = [array[mask] for array in run(model)]
     assert_close(got, list(want))
 
@@ -140,7 +155,7 @@ def check_grid(transition, roll, length=LENGTH):
 def test_time_passes_without_an_observation(double):
     timed, xs = make_timed(Choices("spectral"))[1], make_sequence(3)[0]
     ts, mask = UNIT * jnp.arange(3), jnp.array([True, False, True])
-    thetas, A = timed.weights(xs, ts, mask), timed.transition.matrix()
+    thetas, A = jit(timed.weights)(xs, ts, mask), timed.transition.matrix()
     jump = timed.transition.inject(jnp.append(xs[2] - xs[0], 9.0))
     assert_close(thetas[2], A @ A @ thetas[0] + jump)
 
@@ -150,8 +165,7 @@ def test_on_a_grid_it_is_the_discrete_transition(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("roll", VARYING)
-@pytest.mark.parametrize("transition", INNER)
+@pytest.mark.parametrize("transition, roll", list(zip(INNER, VARYING)))
 def test_every_varying_roll_goes_in_continuous_time(transition, roll, double):
     check_grid(transition, roll)
 
@@ -195,8 +209,10 @@ def check_rolls(roll):
         assert abs((ahead - back) / (2 * step) - want_ts[i]) < 1e-7
 
 
-def test_streams_and_parts_give_the_whole(double):
-    choices = Choices("subspace_spectral", "learnt", "signature", True, "observing")
+@pytest.mark.slow
+@pytest.mark.parametrize("transition", ("subspace_spectral", "low_rank"))
+def test_streams_and_parts_give_the_whole(transition, double):
+    choices = Choices(transition, "learnt", "signature", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(7)
     parts = in_parts(model, xs, ts, ts + 0.1, 3)
     whole = parts.pop("whole")
@@ -221,6 +237,7 @@ def test_a_forecast_goes_to_any_times(double):
     assert not np.any(np.isclose(near[0], far[0]))
 
 
+@pytest.mark.slow
 def test_it_packs_drops_modes_and_has_gaps(double):
     """What composes with the discrete transition composes with this one."""
     model, (xs, ts) = make_timed(Choices("subspace_spectral"))[1], make_sequence(8)
@@ -245,6 +262,7 @@ def signal(ts):
     return jnp.stack([jnp.sin(angles).sum(1), jnp.cos(angles + 1).sum(1)], axis=1)
 
 
+@pytest.mark.slow
 def test_how_a_slow_signal_was_sampled_matters_little(double):
     """Irregular samples come to the same state, the nearer the more there are; in
     discrete time they come to another one.
@@ -337,6 +355,24 @@ def test_bad_uses_are_refused(kind, call, fragment, act, unchecked):
     with pytest.raises(kind) as caught:
         act(make_model())
     assert call in str(caught.value) and fragment in str(caught.value)
+
+
+def test_a_turn_without_powers_is_refused(unchecked):
+    low_rank = wj.LowRankTransition(14, 2, 2, key=jr.key(0))
+
+    def turned(angle):
+        """Turns the plane of U by an angle at each step."""
+        turn = jnp.array([[0.0, -angle], [angle, 0.0]])
+        V = low_rank.U @ (jax.scipy.linalg.expm(turn) - jnp.eye(2)).T
+        return wj.ContinuousTime(eqx.tree_at(lambda t: t.V, low_rank, V), 1.0)
+
+    half = turned(1.5).step(low_rank.U[:, 0], jnp.array([0, 0, 0.5]))
+    want = jnp.cos(0.75) * low_rank.U[:, 0] + jnp.sin(0.75) * low_rank.U[:, 1]
+    np.testing.assert_allclose(half, want, atol=1e-4)
+    with pytest.raises(ValueError, match="an A without real powers"):
+        turned(3.0).step(jnp.ones(14), jnp.ones(3))
+    with pytest.raises(TypeError, match="got LowRankTransition"):
+        wj.ContinuousTime(wj.LowRankTransition(9, 2, 3, key=jr.key(0)), 1.0)
 
 
 def test_what_has_no_powers_says_so():

@@ -171,6 +171,12 @@ MODULES = {
     ),
     "OscillatoryTransition": (_modal(wj.OscillatoryTransition), _step),
     "Pooled": (lambda key: wj.Pooled(make_model(Choices("low_rank")), 2), _call),
+    "RadiusBound": (
+        lambda key: wj.RadiusBound(0.5),
+        lambda made, x: (
+            made(eqx.tree_at(lambda t: t.a, wj.DiagonalTransition(2, 2), x)).a
+        ),
+    ),
     "Reduction": (
         lambda key: wj.LowRankTransition(STATE, DRIVEN, 3, key=key).reduce(
             jnp.ones(STATE), None
@@ -198,6 +204,10 @@ MODULES = {
         _subspace,
         lambda made, x: made.advance(jnp.ones(STATE), jnp.ones(4), x),
     ),
+    "Spectrum": (
+        lambda key: wj.Spectrum(jnp.array([0.9 + 0.1j, 0.9 - 0.1j]), jnp.ones(2, int)),
+        lambda made, x: made.radius * x,
+    ),
     "State": (
         lambda key: wj.State(jr.normal(key, (STATE,)), jnp.ones(2), jnp.array(0.0)),
         lambda made, x: made.theta * x[0],
@@ -219,7 +229,10 @@ OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
     "Bucket": lambda: wj.bucket([jnp.ones((4, 2))])[0],
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
+    "Stopped": lambda: wj.Stopped("asked to", 3),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
+    "Window": lambda: wj.Window(jnp.ones((2, 3)), True),
+    "Windows": lambda: wj.Windows(jnp.ones((2, 4)), 3),
 }
 PUBLIC = {
     name: thing
@@ -365,6 +378,7 @@ CONTRACT = {
     "cross_entropy": "logits label",
     "fit": "model loss batches optimizer steps key",
     "save": "path model",
+    "spectrum": "transition",
     "load": "path like",
 }
 

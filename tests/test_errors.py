@@ -37,17 +37,6 @@ def with_drive(drive):
     return eqx.tree_at(lambda m: m.drive, make_model(), drive)(XS)
 
 
-def halved(m):
-    """Returns a model whose matrices have another precision than its initial state."""
-    half = eqx.tree_at(lambda t: t.A, m.transition, m.transition.A.astype(jnp.float16))
-    half = eqx.tree_at(lambda t: t.B, half, half.B.astype(jnp.float16))
-    return eqx.tree_at(
-        lambda m: (m.transition, m.initial),
-        m,
-        (half, wj.LearntInitial(jnp.zeros(14, jnp.float16))),
-    )
-
-
 def grown(m):
     """Returns a model whose states outgrow the finite numbers within six steps."""
     return eqx.tree_at(lambda m: m.transition.A, m, 1e30 * m.transition.A)
@@ -130,7 +119,6 @@ TYPE_ERRORS = [
     (CALL, "got NoneType", lambda m: m(None)),
     (CALL, "dtype int32", lambda m: m(XS, jnp.arange(6))),
     (CALL, "dtype float32", lambda m: m(XS, mask=jnp.ones(6))),
-    (CALL, "float16 and a drive of float32", lambda m: halved(m)(XS)),
     (FORECAST, "1.5 of type float", lambda m: wj.forecast(m, XS, 1.5)),
     (FORECAST, "True of type bool", lambda m: wj.forecast(m, XS, True)),
     (UNROLL, "array of int32", lambda m: wj.unroll(m, XS, forcing=jnp.arange(5))),

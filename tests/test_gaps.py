@@ -40,7 +40,7 @@ SEEN = np.array([[0, 1], [0, 0], [1, 1], [0, 1], [0, 0], [1, 0], [1, 1], [0, 1]]
 
 
 STREAMED = [
-    ("causal", "low_rank"),
+    pytest.param("causal", "low_rank", marks=pytest.mark.slow),
     pytest.param("signature", "subspace_spectral", marks=pytest.mark.slow),
     pytest.param("embedded", "dense", marks=pytest.mark.slow),
 ]
@@ -90,18 +90,19 @@ def check_fill(drive, time_channel, mask):
     model, (xs, ts) = make_gappy(choices), make_gaps()
     sequence = filled(np.asarray(xs), mask), np.asarray(ts)
     want = oracle.run(choices, plain(named_arrays(model)), *sequence, mask=mask)
-    run = jit(lambda model: (model.weights(xs, ts, mask), model(xs, ts, mask=mask)))
+    valid = None if mask is None else jnp.asarray(mask)
+    run = jit(lambda model: (model.weights(xs, ts, valid), model(xs, ts, mask=valid)))
     assert_close((run(model)[0], joined(run(model)[1])), want)
 
 
-@pytest.mark.parametrize("drive", dict(CAUSAL_DRIVES))
+@pytest.mark.parametrize("drive", ("increments", "joined"))
 def test_a_gap_holds_the_value_last_seen(drive, double):
     check_fill(drive, True, np.array([0, 1, 1, 1, 0, 1, 0, 1], bool))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("drive", dict(CAUSAL_DRIVES))
-def test_a_gap_holds_the_value_last_seen_without_padding(drive, precision):
+def test_a_gap_holds_the_value_last_seen_without_padding(drive, double):
     check_fill(drive, False, None)
 
 
@@ -110,8 +111,10 @@ def test_a_roll_takes_gaps(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("roll", ROLLS)
-def test_every_roll_takes_gaps(roll, precision):
+@pytest.mark.parametrize(
+    "roll", ("segments", "associative", "convolution", "chunks_of_4")
+)
+def test_other_rolls_take_gaps(roll, double):
     check_roll("subspace_spectral", roll)
 
 
@@ -139,7 +142,7 @@ def check_roll(transition, roll):
 @pytest.mark.parametrize(
     "transition, drive", (("dense", "values"), ("subspace_spectral", "increments"))
 )
-def test_the_drive_tells_what_was_seen(transition, drive, precision):
+def test_the_drive_tells_what_was_seen(transition, drive, double):
     choices = Choices(transition, "learnt", drive, decoder="observing")
     model, (xs, ts) = make_gappy(choices, flags=True), make_gaps()
     w, sequence = named_arrays(model), filled(np.asarray(xs))
@@ -165,6 +168,7 @@ def test_streams_and_parts_give_the_whole(drive, transition, double):
         assert_close(part, whole, name)
 
 
+@pytest.mark.slow
 def test_a_network_may_embed_what_was_seen(double):
     """`EmbeddedDrive(Gaps(...), network)`: the network is given values and flags."""
     choices = Choices("low_rank", "learnt")
@@ -198,9 +202,8 @@ def test_a_channel_that_is_never_seen_is_a_channel_of_zeros(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("flags", (False, True))
-def test_nothing_unseen_gives_nan_anywhere(flags, precision):
-    check_unseen(flags, ahead=True)
+def test_nothing_unseen_gives_nan_anywhere(precision):
+    check_unseen(True, ahead=True)
 
 
 def check_unseen(flags, ahead):
@@ -294,7 +297,7 @@ def test_known_inputs_may_have_gaps_too(double):
     assert_close(got, want)
 
 
-def test_losses_see_the_numbers_that_were_seen(getkey, precision):
+def test_losses_see_the_numbers_that_were_seen(getkey, double):
     target, mean = make_gaps()[0], jax.random.normal(getkey(), SEEN.shape)
     value, slope = jax.value_and_grad(wj.mse)(mean, target, jnp.asarray(SEEN))
     error = np.where(SEEN, np.asarray(mean) - np.nan_to_num(target), 0)
@@ -309,7 +312,7 @@ def test_losses_see_the_numbers_that_were_seen(getkey, precision):
     assert_close(slope, error / 0.49 / SEEN.sum())
     constant = np.log(0.7) + np.log(2 * np.pi) / 2
     assert_close(value, np.sum(error**2) / 0.98 / SEEN.sum() + constant)
-    steps = SEEN.all(1)
+    steps = np.all(SEEN, axis=1)
     both = np.repeat(steps[:, None], 2, 1)
     assert_close(wj.mse(mean, target, both), wj.mse(mean, target, steps))
 
@@ -349,7 +352,7 @@ REFUSED = [
     (
         "mse(prediction, target, mask)",
         "valid step",
-        lambda m: wj.mse(*[SEEN * 1.0] * 2, SEEN & False),
+        lambda m: wj.mse(1.0 * SEEN, 1.0 * SEEN, SEEN & False),
     ),
 ]
 
@@ -408,7 +411,7 @@ def padding_holds_nothing(model, plain, xs, ts, seen, mask, junk):
 def a_sequence_can_be_cut_anywhere(model, plain, xs, ts, seen, mask, junk):
     xs = np.where(seen, xs, NAN)
     whole, last = call(model, xs, ts, mask)
-    for cut in np.flatnonzero(mask)[1:]:
+    for cut in np.flatnonzero(mask)[1::3]:
         early = np.arange(LENGTH) < cut
         _, state = call(model, xs, ts, mask & early)
         rest, end = call(model, xs, ts, mask & ~early, state)

@@ -8,14 +8,21 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
-    {"_types", "_check"},
+    {"_types", "_check", "_precision"},
     {"_abstract_model", "_weightspace", "_span", "_drive", "_coordinates", "_loss"},
-    {"_save", "_training", "_batches", "_initial", "_transition", "_decoder"},
-    {"_roll", "_checkpoints"},
+    {
+        "_save",
+        "_training",
+        "_batches",
+        "_initial",
+        "_transition",
+        "_decoder",
+    },
+    {"_roll", "_checkpoints", "_layout"},
     {"_resets"},
     {"_begin"},
     {"_model"},
-    {"_forecast", "_readout", "_stacked", "_fit", "physics"},
+    {"_forecast", "_readout", "_stacked", "_fit", "_spectrum", "physics"},
 )
 SOLVER = "physics/ode.py"
 RANK = {name: rank for rank, row in enumerate(ROWS) for name in row}

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
-from warp_jax.physics.logarithm import log_one_plus
+from warp_jax._transition import log_one_plus
 
 from .helpers import assert_close, assert_same, x64
 from .laws import companion, decoder_of, expm, physics, spring

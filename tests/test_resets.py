@@ -3,6 +3,8 @@
 # Wrong types are what is tested here.
 # pyright: reportArgumentType=false
 
+from typing import Any
+
 import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -34,6 +36,7 @@ jit = eqx.filter_jit
 BEGINS = np.array([0, 0, 0, 1, 1, 0, 0, 0], bool)
 PADDED = np.array([0, 1, 1, 1, 1, 0, 1, 1], bool)
 VARYING = "sequential", "segments", "associative", "auto"
+ROLLED = "diagonal", "low_rank", "subspace_spectral", "high_rank"
 
 
 def make_packed(seed=0):
@@ -59,12 +62,13 @@ def check_packed(choices, roll, mask, gaps=None):
     if gaps is not None:
         xs = jnp.where(gaps, xs, jnp.nan)
     valid = np.ones(LENGTH, bool) if mask is None else mask
+    mask = None if mask is None else jnp.asarray(mask)
 
     @jit
     def told(model, xs, ts):
         def loss(arguments):
             model, xs, ts = arguments
-            given = {"mask": mask, "reset": BEGINS}
+            given = {"mask": mask, "reset": jnp.asarray(BEGINS)}
             values = {
                 "outputs": model(xs, ts, ts + 0.125, **given),
                 "weights": model.weights(xs, ts, **given),
@@ -98,8 +102,7 @@ def test_packed_sequences_are_separate_runs(transition, roll, double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("roll", VARYING)
-@pytest.mark.parametrize("transition", ("diagonal", "high_rank", "subspace_spectral"))
+@pytest.mark.parametrize("transition, roll", list(zip(ROLLED, VARYING)))
 def test_every_varying_roll_packs(transition, roll, double):
     check_packed(Choices(transition, "learnt"), roll, None)
 
@@ -109,6 +112,7 @@ def test_packed_sequences_are_separate_runs_in_single_precision():
     check_packed(Choices("low_rank"), "associative", None)
 
 
+@pytest.mark.slow
 def test_no_convolution_reaches_over_a_reset(double):
     choices = Choices("low_rank", "learnt", "causal", True, "observing")
     check_packed(choices, "auto", PADDED)
@@ -121,6 +125,7 @@ def test_no_window_reaches_over_a_reset(drive, double):
     check_packed(choices, "segments", PADDED)
 
 
+@pytest.mark.slow
 def test_no_gap_is_filled_from_another_sequence(double):
     seen = np.ones((LENGTH, 2), bool)
     # The second sequence has one step, and one channel of it alone.
@@ -132,9 +137,12 @@ def test_no_gap_is_filled_from_another_sequence(double):
 @eqx.filter_jit
 def told(model, xs, ts, reset, mask=None, state=None, key=None):
     """Returns outputs and last state; times are those of the steps."""
-    given = {"mask": mask, "state": state, "reset": reset, "key": key}
-    outputs = None
-    if not isinstance(model.roll, (wj.ChunkedRoll, wj.ConvolutionRoll)):
+    given = {"mask": mask, "state": state, "key": key}
+    if reset is not None:
+        given["reset"] = reset
+    outputs: Any = None
+    roll = getattr(model, "roll", None)
+    if not isinstance(roll, (wj.ChunkedRoll, wj.ConvolutionRoll)):
         outputs = model(xs, ts, ts, **given)
     return outputs, model.final(xs, ts, **given), model.last(xs, ts, **given)
 
@@ -165,12 +173,9 @@ def streamed(model, state, xs, ts, reset):
     return lax.scan(step, state, (xs, ts, reset))
 
 
-@pytest.mark.parametrize(
-    "transition",
-    ("subspace_spectral", pytest.param("low_rank", marks=pytest.mark.slow)),
-)
-def test_streams_and_parts_reset_too(transition, double):
-    choices = Choices(transition, "hypernetwork", "signature", True, "observing")
+@pytest.mark.slow
+def test_streams_and_parts_reset_too(double):
+    choices = Choices("subspace_spectral", "learnt", "signature", True, "observing")
     model, (xs, ts) = make_gappy(choices), make_packed()
     xs = xs.at[4, 1].set(jnp.nan).at[6, 0].set(jnp.nan)
     ys, final, output = told(model, xs, ts, BEGINS)
@@ -197,6 +202,7 @@ def test_nothing_passes_a_reset(double):
     np.testing.assert_array_equal(slopes > 0, earlier & (own[:, None] == own))
 
 
+@pytest.mark.slow
 def test_a_first_step_begins_in_any_case(double):
     model, (xs, ts) = make_model(Choices("low_rank")), make_packed()
     reset = jnp.zeros(LENGTH, bool)
@@ -212,6 +218,7 @@ def test_a_first_step_begins_in_any_case(double):
     )
 
 
+@pytest.mark.slow
 def test_each_sequence_makes_random_choices_of_its_own(double):
     choices = Choices("subspace_spectral")
     model, (xs, ts) = make_model(choices), make_packed()
@@ -238,12 +245,33 @@ def test_a_scan_may_reset_where_it_likes(double):
     assert_close(again, model.init(xs[0], 0.0))
 
 
+@pytest.mark.slow
 def test_stepping_a_compacted_model_anew_is_refused(double):
     model, (xs, ts) = make_model(Choices("low_rank")), make_packed()
+    small: Any
     small, state = model.compact(xs, ts, reset=BEGINS)
     assert_close(small.read(state, ts[-1]), model.last(xs, ts, ts[-1], reset=BEGINS))
     with pytest.raises(ValueError, match="cannot reset a state of `compact`"):
         small.step(state, xs[0], 0.0, reset=True)
+
+
+@pytest.mark.slow
+def test_a_stack_packs_too(double):
+    k = jr.split(jr.key(0), 3)
+    layer = wj.StackedLayer(make_model(Choices("low_rank")), 2, key=k[0])
+    embed = eqx.nn.Linear(2, 2, key=k[1], dtype=float)
+    model = wj.Stacked(embed, [layer], make_model(Choices("dense"), seed=1))
+    xs, ts = make_packed()
+    ys, final, output = told(model, xs, ts, BEGINS, PADDED)
+    for first, last in ((0, 3), (3, 4), (4, 8)):
+        part = slice(first, last)
+        outputs, end, _ = told(model, xs[part], ts[part], None, PADDED[part])
+        assert_close(outputs, ys[part])
+    assert_close((final, output), (end, ys[-1]))
+    state, outputs = streamed(
+        model, model.init(xs[0], ts[0]), xs[1:], ts[1:], BEGINS[1:]
+    )
+    assert_close((outputs[0], state.x), (told(model, xs, ts, BEGINS)[0][1], xs[-1]))
 
 
 XS, TS = jnp.ones((6, 2)), jnp.linspace(0, 1, 6)

@@ -13,7 +13,13 @@ from importlib.metadata import version as _version
 
 from . import physics as physics
 from ._abstract_model import AbstractModel as AbstractModel
-from ._batches import Batches as Batches, Bucket as Bucket, bucket as bucket
+from ._batches import (
+    Batches as Batches,
+    Bucket as Bucket,
+    bucket as bucket,
+    Window as Window,
+    Windows as Windows,
+)
 from ._coordinates import (
     AbstractCoordinates as AbstractCoordinates,
     RasterCoordinates as RasterCoordinates,
@@ -60,6 +66,7 @@ from ._loss import (
     mse as mse,
 )
 from ._model import WARP as WARP
+from ._precision import cast as cast
 from ._readout import (
     AbstractPooled as AbstractPooled,
     AbstractReadout as AbstractReadout,
@@ -78,6 +85,11 @@ from ._roll import (
 )
 from ._save import load as load, save as save
 from ._span import Span as Span
+from ._spectrum import (
+    RadiusBound as RadiusBound,
+    Spectrum as Spectrum,
+    spectrum as spectrum,
+)
 from ._stacked import Stacked as Stacked, StackedLayer as StackedLayer
 from ._training import (
     History as History,

@@ -52,6 +52,26 @@ class AbstractModel(eqx.Module):
     ) -> State:
         """Returns the state after the last valid step."""
 
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        key: Key | None = None,
+    ) -> tuple[Output, State]:
+        """Reads the output after every step, and goes on from where it is given a `state`:
+        what training on a stream needs, window after window.
+
+        **Arguments:** those of a call.
+
+        **Returns:** what a call does, and what `final` does, from one pass.
+        """
+        outputs = self(xs, ts, queries, mask, state=state, key=key)
+        return outputs, self.final(xs, ts, mask=mask, state=state, key=key)
+
     def last(
         self,
         xs: Observations,

@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -75,6 +75,81 @@ class Batches:
             step += 1
 
 
+class Window(NamedTuple):
+    """A stretch of some streams, side by side.
+
+    - `data`: as the streams, but with `length` steps.
+    - `fresh`: whether the streams begin here, so that nothing is to be carried into it.
+        Not an array: a `loss` is compiled for either case.
+    """
+
+    data: PyTree
+    fresh: bool
+
+    def take(self, carry: PyTree) -> PyTree:
+        """Returns what was carried so far, or `None` where the streams begin."""
+        return None if self.fresh else carry
+
+
+class Windows:
+    """An endless supply of consecutive windows of streams that are too long to be trained
+    on whole: truncated back-propagation through time (Williams and Peng 1990).
+
+    Batch number i is the i-th window of all streams side by side, and after the last one
+    they begin again. What remains at the end and does not fill a window is left out. Given
+    to `fit` with a `carry`, whose loss goes on from the state that the window before ended
+    with:
+
+        def loss(model, window, key, carry):
+            xs, ts, ys = window.data
+            run = lambda xs, ts, state: model.run(xs, ts, state=state)
+            outputs, carry = jax.vmap(run)(xs, ts, window.take(carry))
+            return wj.mse(outputs, ys), carry
+
+        xs, ts, ys = streams
+        carry = jax.vmap(model.init)(xs[:, 0], ts[:, 0])
+        windows = wj.Windows((xs, ts, ys), 500)
+        model, history = wj.fit(model, loss, windows, optimizer, carry=carry, ...)
+
+    Each window is trained on by its full gradient; none flows across its border, and
+    memory depends on its length alone.
+    """
+
+    def __init__(self, streams: PyTree, length: int):
+        """**Arguments:**
+
+        - `streams`: arrays with two leading axes, of streams and of time. Arrays of NumPy,
+            memory-mapped ones too, stay where they are but for a window at a time.
+        - `length`: steps of a window, at most those of a stream.
+
+        **Raises:** `ValueError` for arrays of different numbers of streams or steps, or
+        fewer steps than a window.
+        """
+        call = "Windows(streams, length)"
+        shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(streams)]
+        leading = {shape[:2] for shape in shapes}
+        if len(leading) != 1 or len(next(iter(leading))) < 2:
+            raise ValueError(
+                f"`{call}` needs arrays with two leading axes, of streams and of time; "
+                f"got shapes {shapes}."
+            )
+        ((_, steps),) = leading
+        self.streams, self.length = streams, check_integer(call, "length", length, 1)
+        if self.length > steps:
+            raise ValueError(
+                f"`{call}` needs `length` of at most the {steps} steps; got "
+                f"length={length}."
+            )
+        self.per_epoch = steps // self.length
+
+    def __call__(self, step: int) -> Window:
+        """Returns batch number `step`, counted from 0."""
+        place = step % self.per_epoch
+        part = slice(place * self.length, (place + 1) * self.length)
+        data = jax.tree.map(lambda array: jnp.asarray(array[:, part]), self.streams)
+        return Window(data, place == 0)
+
+
 @eqx.filter_jit
 def _take(data: PyTree[Array], order: Array, place: Array, size: int) -> PyTree[Array]:
     chosen = jax.lax.dynamic_slice_in_dim(order, place * size, size)
@@ -87,12 +162,12 @@ class Bucket(NamedTuple):
     - `data`: arrays as in a sequence, with a leading axis of sequences: `(sequences,
         length, ...)`.
     - `mask`: False where there is padding, `(sequences, length)`.
-    - `index`: which of the sequences they are, `(sequences,)`, in the order given.
+    - `which`: which of the sequences they are, `(sequences,)`, in the order given.
     """
 
     data: PyTree[Array]
     mask: Bool[Array, "n t"]
-    index: Int[Array, " n"]
+    which: Int[Array, " n"]
 
 
 def bucket(
@@ -178,7 +253,7 @@ def _least_padding(steps: list[int], count: int) -> list[int]:
     return best[-1][1]
 
 
-def _padded(arrays: tuple[ArrayLike, ...], length: int) -> Array:
+def _padded(arrays: tuple[Any, ...], length: int) -> Array:
     """Returns arrays of up to `length` steps as one, `(arrays, length, ...)`."""
     shape, dtype = jnp.shape(arrays[0])[1:], jnp.result_type(*arrays)
     # Filled on the host: a device would compile something for every length.

@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from ._check import (
     check_array,
@@ -17,12 +18,13 @@ from ._check import (
     check_mask,
     check_seen,
     check_some_valid,
-    check_values,
+    check_steps,
 )
 from ._drive import advancing, counting, hold, hold_seen
+from ._precision import matched, widened
 from ._resets import at_last, check_reset, fresh_states, Segments, weights
-from ._roll import Fresh, Read
-from ._transition import Reduction
+from ._roll import AbstractRoll, Fresh, moved, Read, read_in_turns
+from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
 
@@ -53,9 +55,10 @@ class Begun(NamedTuple):
             return self.reduction.span.theta(state)
         return self.weights(self.reduction, segment, state)
 
-    def hidden(self, state: Float[Array, " m"]) -> PyTree:
-        """Returns what has to be kept beside the weights of a rolled state."""
-        return self.kept(state)
+    def after(self, last: Float[Array, " m"]) -> State:
+        """Returns the state after the sequence, of the last rolled state."""
+        x, t = self.held[0][-1], self.held[1][-1]
+        return State(self.theta(last), x, t, self.memory, self.kept(last))
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
@@ -72,14 +75,67 @@ class Begun(NamedTuple):
             outputs = jax.tree.map(lambda a: a[1:], outputs)
         return outputs, last
 
+    def read(self, call: str, queries, footprint: int) -> tuple[Output, Array]:
+        """Returns what the model reads of every step, and the last rolled state.
+
+        - `footprint`: numbers that reading one state of weights holds.
+        """
+        held_xs, held_ts = self.held
+        if queries is None:
+            # Padding may have no time: it is read at the latest one known.
+            queries = jnp.where(jnp.isfinite(self.ts), self.ts, held_ts)
+        else:
+            queries = check_array(call, "queries", queries, 1).astype(self.ts.dtype)
+            check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
+            queries = check_finite(call, "queries", queries)
+        model = self.model
+
+        def read(step) -> Output:
+            theta, x, t, query, segment = step
+            if segment is not None:
+                theta = self.theta(theta, segment)
+            return model.decoder(State(theta, x, t), model.coordinates(query))
+
+        def read_all(thetas, context) -> Output:
+            steps = thetas, *context
+            if self.reduction is None or self.segments is not None:
+                # The states are held already; what their networks compute need not be.
+                return read_in_turns(jax.checkpoint(read), steps, footprint)
+            return read_in_turns(read, steps, model.decoder.footprint)
+
+        outputs, last = self.roll(read_all, (held_xs, held_ts, queries, self.segments))
+        return self.check(call, outputs, last), last
+
     def last(self, call: str) -> State:
         """Returns the last state, as the rolled model has it."""
         state = self.start
         if len(self.dxs):
             parts = self.model.transition, state, self.dxs, self.moves
             state = self.model.roll.last(*parts)
-        state = check_state(call, state, state)
+        state = self.check(call, state, state)
         return State(state, self.held[0][-1], self.held[1][-1], self.memory)
+
+    def check(self, call: str, outputs: Output, last: Array) -> Output:
+        """Returns `outputs`; raises where the last rolled state is not finite."""
+        length = len(self.held[0])
+
+        def first_bad(*operands):
+            # A state continued from comes before the first step.
+            step = _first_bad(*operands) - self.continued
+            # Of two rolls one may overflow where the other just does not.
+            return jnp.clip(step, 0, length - 1)
+
+        message = (
+            f"`{call}` came to a state that is not finite, at {{}}. Lower the learning "
+            "rate, give `LowRankTransition` the `length` of the sequences, keep the "
+            "spectral radius down with `fit(..., project=RadiusBound(1.0))`, or bound "
+            "the weights with `SequentialRoll(limit=...)`."
+        )
+        # A state that is not finite stays so: the last one tells of all.
+        bad = ~jnp.all(jnp.isfinite(last))
+        operands = self.model.roll, self.model.transition
+        operands = *operands, self.start, self.dxs, self.moves, self.fresh
+        return check_steps(outputs, bad, first_bad, operands, length, message)
 
 
 def begin(
@@ -97,12 +153,16 @@ def begin(
         mask = check_mask(call, mask, length)
         if state is None:
             mask = check_some_valid(call, mask)
+    xs = widened(xs)
+    model = matched(call, model, "xs", xs)
+    if state is not None:
+        state = matched(call, state, "xs", xs)
     if reset is not None:
         reset = check_reset(call, reset, length, ts)
         # The first step of all begins a sequence in any case.
         reset = reset & advancing(mask, length, state is not None)
     seen = model.seen(xs)
-    counts = counting(mask, seen)
+    counts = mask if seen is None else counting(mask, seen)
     xs = check_seen(call, "xs", xs, seen, counts)
     if ts is None:
         if state is not None:
@@ -112,7 +172,7 @@ def begin(
             )
         ts = default_times(length, xs.dtype)
     else:
-        ts = check_array(call, "ts", ts, 1)
+        ts = check_array(call, "ts", ts, 1).astype(xs.dtype)
         check_length(call, "ts", ts, length, "the steps of `xs`")
         ts = check_finite(call, "ts", ts, mask)
         passed = hold(ts, mask)
@@ -123,7 +183,7 @@ def begin(
     known = xs
     if seen is not None:
         before = jnp.zeros_like(xs[0]) if state is None else state.x
-        known = hold_seen(xs, counts, before, reset)
+        known = hold_seen(xs, counting(mask, seen), before, reset)
     if reset is not None and last:
         # What was before the last reset leaves no trace in the last state.
         mask = jnp.ones(length, bool) if mask is None else mask
@@ -146,7 +206,6 @@ def begin(
     if moves is not None:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
         dxs = jnp.where(moves[:, None], dxs, 0)
-    _check_dtype(call, model.transition, state, dxs)
     reduction, rolled = _reduce(call, model, state)
     fresh = segments = None
     if reset is not None:
@@ -196,28 +255,30 @@ def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
     return reduction, rolled
 
 
-def _check_dtype(call: str, transition, state: State, dxs: Array) -> None:
-    dx = jax.ShapeDtypeStruct(dxs.shape[1:], dxs.dtype)
-    advance = transition.advance
-    after = jax.eval_shape(advance, state.theta, state.hidden, dx)[0].dtype
-    if after != state.theta.dtype:
-        raise TypeError(
-            f"`{call}` mixes precisions: a state of {state.theta.dtype} and a drive of "
-            f"{dx.dtype} give a state of {after}. Cast the observations or the model "
-            "to one dtype."
-        )
-
-
 def default_times(length: int, dtype) -> Times:
     """Returns times spread evenly over [0, 1], of shape `(length,)`."""
+    # Half precision tells no more than some hundred times apart.
+    dtype = jnp.promote_types(dtype, jnp.float32)
     return jnp.linspace(0, 1, length, dtype=dtype)
 
 
-def check_state(call: str, outputs: Output, theta: Weights) -> Output:
-    # A state that is not finite stays so: the last one tells of all.
-    message = (
-        f"`{call}` came to a state that is not finite. Lower the learning rate, give "
-        "`LowRankTransition` the `length` of the sequences, or bound the weights with "
-        "`SequentialRoll(limit=...)`."
-    )
-    return check_values(outputs, ~jnp.all(jnp.isfinite(theta)), message)
+def _first_bad(
+    roll: AbstractRoll,
+    transition: AbstractTransition,
+    start: Array,
+    dxs: Array,
+    moves: Mask | None,
+    fresh: Fresh | None,
+) -> Int[Array, ""]:
+    """Returns how many states are finite in a row, from `start` on."""
+
+    def turn(carry, inputs):
+        state, finite, count = carry
+        step = lambda state, dx: roll.step(transition, state, None, dx)[0]  # noqa: E731
+        state = moved(step, state, *inputs)
+        finite &= jnp.all(jnp.isfinite(state))
+        return (state, finite, count + finite), None
+
+    finite = jnp.all(jnp.isfinite(start))
+    carry = start, finite, finite.astype(int)
+    return lax.scan(turn, carry, (dxs, moves, fresh))[0][2]

@@ -5,12 +5,39 @@ tell raises the same where the values are at hand, and goes through `equinox.err
 inside `jit`, which the environment variable `EQX_ON_ERROR=off` switches off.
 """
 
+import contextlib
+import contextvars
 import math
+from collections.abc import Callable, Iterator, Sequence
 
 import equinox as eqx
+import jax
 import jax.core
+import jax.lax as lax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool
+from jaxtyping import Array, Bool, Int
+
+
+_poisons = contextvars.ContextVar("_poisons", default=False)
+
+
+@contextlib.contextmanager
+def poisoning() -> Iterator[None]:
+    """Makes what is traced meanwhile give NaN in place of an error: where an error on one
+    device would leave all others waiting for it.
+    """
+    token = _poisons.set(True)
+    try:
+        yield
+    finally:
+        _poisons.reset(token)
+
+
+def _poisoned(tree, bad: Bool[Array, ""]):
+    def poison(leaf):
+        return jnp.where(bad, jnp.nan, leaf) if eqx.is_inexact_array(leaf) else leaf
+
+    return jax.tree.map(poison, tree)
 
 
 def is_concrete(*arrays) -> bool:
@@ -156,4 +183,77 @@ def check_values(array, bad: Bool[Array, ""], message: str):
         if bad:
             raise ValueError(message)
         return array
+    if _poisons.get():
+        return _poisoned(array, bad)
     return eqx.error_if(array, bad, message)
+
+
+def check_steps(
+    array,
+    bad: Bool[Array, ""],
+    find: Callable[..., Int[Array, ""]],
+    operands: tuple,
+    length: int,
+    message: str,
+):
+    """Returns `array`; raises `message` where `bad`, with the step in the place of its
+    `{}`, now or when the values are known.
+
+    **Arguments:**
+
+    - `find`: `operands -> step`, the first bad one, below `length`. Runs where something
+        is bad and nowhere else, so that it may do much; closes over no array.
+    """
+    if is_concrete(bad):
+        if bad:
+            raise ValueError(message.format(f"step {find(*operands)} of {length}"))
+        return array
+    if _poisons.get():
+        return _poisoned(array, bad)
+    # Of a batch equinox reports the largest index, and the earliest step is wanted.
+    index = _found(bad, operands, find=find, length=length)
+    return eqx.branched_error_if(array, bad, index, _AtStep(message, length))
+
+
+class _AtStep(Sequence):
+    """The messages for `length` minus the step, each made when it is asked for."""
+
+    def __init__(self, message: str, length: int):
+        self.message, self.length = message, length
+
+    def __len__(self) -> int:
+        return self.length + 1
+
+    def __getitem__(self, index):
+        return self.message.format(f"step {self.length - index} of {self.length}")
+
+    def __eq__(self, other) -> bool:
+        return isinstance(other, _AtStep) and vars(self) == vars(other)
+
+    def __hash__(self) -> int:
+        return hash((self.message, self.length))
+
+
+# A search has no derivative, and must leave nothing behind for a backward pass.
+@eqx.filter_custom_jvp
+def _found(bad, operands, *, find, length):
+    def search():
+        return jnp.where(bad, length - find(*operands), 0)
+
+    return lax.cond(_any_of_batch(bad), search, lambda: jnp.zeros((), int))
+
+
+@_found.def_jvp
+def _found_jvp(primals, tangents, *, find, length):
+    return _found(*primals, find=find, length=length), None
+
+
+@jax.custom_batching.custom_vmap
+def _any_of_batch(bad: Bool[Array, ""]) -> Bool[Array, ""]:
+    """Returns `bad`, or in a batch whether any is, so that a `cond` on it stays one."""
+    return bad
+
+
+@_any_of_batch.def_vmap
+def _any_rule(axis_size, in_batched, bad):
+    return _any_of_batch(jnp.any(bad)), False

@@ -1,5 +1,6 @@
 """model, loss, batches -> a trained model."""
 
+import contextlib
 import functools
 import math
 import time
@@ -10,14 +11,17 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import optax
+from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from ._batches import in_order, Supply
-from ._check import check_integer
+from ._check import check_integer, poisoning
 from ._checkpoints import Checkpoints
+from ._layout import lay_out, Layout
 from ._save import Path
 from ._training import (
     blank,
+    carrying,
     History,
     print_progress,
     Progress,
@@ -31,7 +35,7 @@ from ._types import Key, Scalar
 
 
 Model = TypeVar("Model", bound=PyTree)
-Loss = Callable[[Any, Any, Key], Scalar]
+Loss = Callable[..., Any]
 
 
 def fit(
@@ -42,6 +46,9 @@ def fit(
     *,
     steps: int,
     key: Key,
+    carry: PyTree = None,
+    project: Callable[[Model], Model] | None = None,
+    mesh: Mesh | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
     patience: int | None = None,
@@ -66,6 +73,17 @@ def fit(
 
     **Other arguments:**
 
+    - `carry`: what the first step is handed, and every step hands on to the next one: then
+        the loss is `(model, batch, key, carry) -> (scalar, carry)`, and no gradient flows
+        from a step to the one before. Any PyTree, as the states of streams: see
+        `Windows`. It is part of a checkpoint. By default nothing is handed on.
+    - `project`: `model -> model`, of the same structure: what is done to the model after
+        each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
+    - `mesh`: devices to share each step, as `jax.make_mesh((8,), ("batch",))`: examples
+        are split over them, along the leading axis of every array of a batch and of the
+        carry, and parameters are on all. The numbers are those of one device, to
+        rounding. What a `loss` finds wrong with its values is then told as a loss of NaN.
+        By default one device does all.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
     - `every`: steps between reports, validations and checkpoints.
@@ -102,14 +120,17 @@ def fit(
     if stop is not None and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to stop with; got None.")
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
-    trained = Trained(model, optimizer_state, blank(steps), blank(steps))
+    trained = Trained(model, optimizer_state, blank(steps), blank(steps), carry)
     training, record = Training(trained, model), Record(0, ())
+    layout = None if mesh is None else lay_out(call, mesh)
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
         loss,
         # What starts an optimizer is no part of a step, nor a reason to compile it anew.
         optimizer._replace(init=_begun),
+        project,
+        layout,
         key,
         validate,
         every,
@@ -121,6 +142,8 @@ def fit(
     try:
         if folder is not None and folder.latest() is not None:
             training, record = _resume(call, folder, training, resume)
+        if layout is not None:
+            training = layout.everywhere(training)
         supply = in_order(call, batches, record.step, steps)
         training, record = loop.run(training, record, supply)
     finally:
@@ -143,6 +166,8 @@ class _Loop(NamedTuple):
     call: str
     loss: Loss
     optimizer: optax.GradientTransformation
+    project: Callable | None
+    layout: Layout | None
     key: Key
     validate: Callable | None
     every: int
@@ -190,10 +215,13 @@ class _Loop(NamedTuple):
         self, trained: Trained, start: int, stop: int, supply: Iterator[PyTree]
     ) -> tuple[Trained, int]:
         """Returns what is trained, and the step that it was trained to."""
-        update = functools.partial(_update, self.loss, self.optimizer)
+        given = self.loss, self.optimizer, self.project, self.layout
+        update = functools.partial(_update, *given)
         reached = start
         while reached < stop and not (self.stop is not None and self.stop()):
             batch = next(supply)
+            if self.layout is not None:
+                batch, trained = self.layout.shared(self.call, batch, trained)
             try:
                 trained = update(trained, batch, self.key, jnp.asarray(reached))
             except eqx.EquinoxRuntimeError as error:
@@ -228,6 +256,8 @@ def _begun(params: PyTree) -> PyTree:
 def _update(
     loss: Loss,
     optimizer: optax.GradientTransformation,
+    project: Callable | None,
+    layout: Layout | None,
     trained: Trained,
     batch: PyTree,
     key: Key,
@@ -236,7 +266,12 @@ def _update(
     """Compiled once for all trainings of the same loss, optimizer's update and shapes."""
     model = trained.model
     key = jr.fold_in(key, step)
-    value, gradient = eqx.filter_value_and_grad(loss)(model, batch, key)
+    losing = eqx.filter_value_and_grad(carrying, has_aux=True)
+    # One device that raises an error would leave the others waiting.
+    with contextlib.nullcontext() if layout is None else poisoning():
+        (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
+    if layout is not None:
+        gradient = layout.everywhere(gradient)
     changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradient,
         trained.optimizer_state,
@@ -244,11 +279,13 @@ def _update(
         value=value,
     )
     norm = optax.tree.norm(gradient)
+    model = eqx.apply_updates(model, changes)
     return Trained(
-        eqx.apply_updates(model, changes),
+        model if project is None else project(model),
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
         trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
+        carry,
     )
 
 

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from ._abstract_model import AbstractModel
 from ._begin import default_times
@@ -15,9 +15,11 @@ from ._check import (
     check_integer,
     check_length,
     check_seen,
+    check_steps,
     check_values,
     is_concrete,
 )
+from ._precision import widened
 from ._roll import scan_in_segments, segment_for
 from ._types import draw, Key, Observations, Output, point, ScalarLike, Times
 
@@ -55,11 +57,11 @@ def forecast(
     call = "forecast(model, xs, horizon, ts)"
     _check_steps(call, model)
     horizon = check_integer(call, "horizon", horizon, 1)
-    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     ts = _times(call, ts, len(xs) + horizon, xs)
     model, state = model.compact(xs, ts[: len(xs)])
     if known is not None:
-        known = check_array(call, "known", known, 2)
+        known = widened(check_array(call, "known", known, 2))
         known = check_seen(call, "known", known, model.seen(known))
         check_length(call, "known", known, horizon, "the predictions")
     _check_feedback(call, model, state, xs[0], 0 if known is None else known.shape[1])
@@ -116,7 +118,7 @@ def unroll(
     """
     call = "unroll(model, xs, ts, forcing, key)"
     _check_steps(call, model)
-    xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
+    xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     if len(xs) < 2:
         raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
     ts = _times(call, ts, len(xs), xs)
@@ -230,7 +232,16 @@ def _check_rolled(call: str, outputs: Output, state) -> Output:
     leaves = jax.tree.leaves(eqx.filter((outputs, state), eqx.is_inexact_array))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in leaves]))
     message = (
-        f"`{call}` ran out of the finite numbers. Lower the learning rate, raise "
-        "`forcing`, or bound the output with `ActivatedDecoder`."
+        f"`{call}` ran out of the finite numbers, at {{}}. Lower the learning rate, "
+        "raise `forcing`, or bound the output with `ActivatedDecoder`."
     )
-    return check_values(outputs, ~finite, message)
+    length = len(jax.tree.leaves(outputs)[0])
+    return check_steps(outputs, ~finite, _first_bad, (outputs,), length, message)
+
+
+def _first_bad(outputs: Output) -> Int[Array, ""]:
+    """Returns the first step whose output is not finite, or the last one of all."""
+    leaves = jax.tree.leaves(outputs)
+    bad = [jnp.any(~jnp.isfinite(leaf.reshape(len(leaf), -1)), 1) for leaf in leaves]
+    # After the last output there is a state, which is not read.
+    return jnp.argmax(jnp.any(jnp.stack(bad), 0).at[-1].set(True))

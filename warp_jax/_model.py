@@ -10,13 +10,12 @@ import jax.random as jr
 from jaxtyping import Array, Bool, Float, PyTree
 
 from ._abstract_model import AbstractModel
-from ._begin import begin, check_state
+from ._begin import begin, Begun
 from ._check import (
     check_array,
     check_finite,
     check_flag,
     check_increasing,
-    check_length,
     check_seen,
     is_concrete,
 )
@@ -24,8 +23,9 @@ from ._coordinates import AbstractCoordinates, TimeCoordinate
 from ._decoder import AbstractDecoder
 from ._drive import AbstractDrive, filled, Increments
 from ._initial import AbstractInitial
+from ._precision import matched, widened
 from ._resets import switch
-from ._roll import AbstractRoll, AutoRoll, read_in_turns, scan_driven
+from ._roll import AbstractRoll, AutoRoll, scan_driven
 from ._transition import AbstractTransition
 from ._types import (
     BoolLike,
@@ -134,36 +134,33 @@ class WARP(AbstractModel):
         that decrease, and values that are not finite, a state that overflows among them.
         Inside `jit` what the values alone tell is raised through `equinox.error_if`.
         """
+        return self._read(xs, ts, queries, mask, state, reset, key)[0]
+
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        reset: Mask | None = None,
+        key: Key | None = None,
+    ) -> tuple[Output, State]:
+        outputs, last, begun = self._read(xs, ts, queries, mask, state, reset, key)
+        if reset is None:
+            return outputs, begun.after(last)
+        # What is kept beside the weights is that of the last sequence.
+        given = {"mask": mask, "state": state, "reset": reset, "key": key}
+        return outputs, self.final(xs, ts, **given)
+
+    def _read(
+        self, xs, ts, queries, mask, state, reset, key
+    ) -> tuple[Output, Array, Begun]:
+        """Returns the outputs, the last rolled state, and what it was rolled from."""
         call = "model(xs, ts, queries, mask)"
         begun = begin(self, call, xs, ts, mask, state, key, reset)
-        held_xs, held_ts = begun.held
-        if queries is None:
-            # Padding may have no time: it is read at the latest one known.
-            queries = jnp.where(jnp.isfinite(begun.ts), begun.ts, held_ts)
-        else:
-            queries = check_array(call, "queries", queries, 1)
-            check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
-            queries = check_finite(call, "queries", queries)
-        model = begun.model
-
-        def read(step) -> Output:
-            theta, x, t, query, segment = step
-            if segment is not None:
-                theta = begun.theta(theta, segment)
-            return model.decoder(State(theta, x, t), model.coordinates(query))
-
-        def read_all(thetas, context) -> Output:
-            steps = thetas, *context
-            if begun.reduction is None or begun.segments is not None:
-                # The states are held already; what their networks compute need not be.
-                return read_in_turns(
-                    jax.checkpoint(read), steps, self.decoder.footprint
-                )
-            return read_in_turns(read, steps, model.decoder.footprint)
-
-        context = held_xs, held_ts, queries, begun.segments
-        outputs, theta = begun.roll(read_all, context)
-        return check_state(call, outputs, theta)
+        return *begun.read(call, queries, self.decoder.footprint), begun
 
     def weights(
         self,
@@ -181,8 +178,8 @@ class WARP(AbstractModel):
         """
         call = "model.weights(xs, ts, mask)"
         begun = begin(self, call, xs, ts, mask, state, key, reset)
-        thetas, theta = begun.roll(jax.vmap(begun.theta), begun.segments)
-        return check_state(call, thetas, theta)
+        thetas, last = begun.roll(jax.vmap(begun.theta), begun.segments)
+        return begun.check(call, thetas, last)
 
     def final(
         self,
@@ -200,14 +197,7 @@ class WARP(AbstractModel):
         """
         call = "model.final(xs, ts, mask)"
         begun = begin(self, call, xs, ts, mask, state, key, reset, last=True)
-        last = begun.last(call)
-        return State(
-            begun.theta(last.theta),
-            last.x,
-            last.t,
-            last.memory,
-            begun.hidden(last.theta),
-        )
+        return begun.after(begun.last(call).theta)
 
     def compact(
         self,
@@ -248,12 +238,13 @@ class WARP(AbstractModel):
         - `key`: for parts that are random in training.
         """
         call = "model.init(x, t)"
-        x = check_array(call, "x", x, 1)
+        x = widened(check_array(call, "x", x, 1))
         seen = self.seen(x)
         x = check_seen(call, "x", x, seen)
         self.check_input(call, x)
         t = check_finite(call, "t", _time(call, "t", t, x))
-        return self.first(filled(x, seen, jnp.zeros_like(x)), t, key)
+        model = matched(call, self, "x", x)
+        return model.first(filled(x, seen, jnp.zeros_like(x)), t, key)
 
     def step(
         self,
@@ -282,6 +273,9 @@ class WARP(AbstractModel):
                 f"`{call}` needs `x` of shape {state.x.shape}, as in the state; got "
                 f"{x.shape}."
             )
+        x = widened(x)
+        model = matched(call, self, "x", x)
+        state = matched(call, state, "x", x)
         t = _time(call, "t", t, x)
         if reset is not None:
             reset = check_flag(call, "reset", reset)
@@ -292,12 +286,12 @@ class WARP(AbstractModel):
             t = check_finite(call, "t", t)
             if reset is None or (is_concrete(reset) and not reset):
                 t = check_increasing(call, t, jnp.stack([state.t, t]))
-        dx, memory = self.drive.step(state, x, t)
-        theta, hidden = self.roll.step(self.transition, state.theta, state.hidden, dx)
+        dx, memory = model.drive.step(state, x, t)
+        theta, hidden = model.roll.step(model.transition, state.theta, state.hidden, dx)
         after = State(theta, filled(x, seen, state.x), t, memory, hidden)
         if reset is None:
             return after
-        first = self.first(filled(x, seen, jnp.zeros_like(x)), t, key)
+        first = model.first(filled(x, seen, jnp.zeros_like(x)), t, key)
         return switch(call, reset, first, after)
 
     def read(self, state: State, time: ScalarLike) -> Output:
@@ -305,8 +299,10 @@ class WARP(AbstractModel):
 
         **Returns:** an array of shape `(out,)`, or a distribution over one.
         """
-        time = _time("model.read(state, time)", "time", time, state.x)
-        return self.decoder(state, self.coordinates(time))
+        call = "model.read(state, time)"
+        time = _time(call, "time", time, state.x)
+        model = matched(call, self, "state.x", state.x)
+        return model.decoder(state, model.coordinates(time))
 
     def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
         return self.drive.seen(xs)

@@ -1,6 +1,7 @@
 """xs -> features -> ys: models on top of each other."""
 
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,7 +13,9 @@ from jaxtyping import Array, Float
 from ._abstract_model import AbstractModel
 from ._check import check_array, check_finite, check_integer, check_mask
 from ._drive import hold
+from ._precision import widened
 from ._types import (
+    BoolLike,
     Key,
     Mask,
     Observation,
@@ -108,16 +111,35 @@ class Stacked(AbstractModel):
         mask: Mask | None = None,
         *,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> Output:
         """Reads the output after every step. Arguments and errors are those of a call of
         a `WARP`; the lower layers are read at the times of the observations.
         """
+        given = {"state": state, "reset": reset, "key": key}
+        return self.run(xs, ts, queries, mask, **given)[0]
+
+    def run(
+        self,
+        xs: Observations,
+        ts: Times | None = None,
+        queries: Times | None = None,
+        mask: Mask | None = None,
+        *,
+        state: State | None = None,
+        reset: Mask | None = None,
+        key: Key | None = None,
+    ) -> tuple[Output, State]:
         call = "stacked(xs, ts, queries, mask)"
         keys = self._keys(key)
-        features, _ = self._features(call, xs, ts, mask, state, keys)
+        features, states = self._features(
+            call, xs, ts, mask, state, keys, _begun(reset)
+        )
         top = None if state is None else state.hidden[-1]
-        return self.model(features, ts, queries, mask, state=top, key=keys[-1])
+        given = {"state": top, "key": keys[-1]} | _begun(reset)
+        outputs, top = self.model.run(features, ts, queries, mask, **given)
+        return outputs, _state([*states, top], _latest(xs, mask, state))
 
     def final(
         self,
@@ -126,21 +148,24 @@ class Stacked(AbstractModel):
         *,
         mask: Mask | None = None,
         state: State | None = None,
+        reset: Mask | None = None,
         key: Key | None = None,
     ) -> State:
         """Returns the states after the last valid step. Arguments are those of a call."""
         keys = self._keys(key)
         call = "stacked.final(xs, ts, mask)"
-        features, states = self._features(call, xs, ts, mask, state, keys)
+        more = _begun(reset)
+        features, states = self._features(call, xs, ts, mask, state, keys, more)
         before = None if state is None else state.hidden[-1]
-        top = self.model.final(features, ts, mask=mask, state=before, key=keys[-1])
-        x = hold(xs, mask, None if state is None else state.x)[-1]
-        return _state([*states, top], x)
+        more = {"key": keys[-1]} | more
+        top = self.model.final(features, ts, mask=mask, state=before, **more)
+        return _state([*states, top], _latest(xs, mask, state))
 
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
     ) -> State:
         """Returns the states at a first observation. Arguments as for a `WARP`."""
+        x = widened(x)
         h, states, keys = self.embed(x), [], self._keys(key)
         for layer, own in zip(self.layers, keys):
             state = layer.model.init(layer.norm(h), t, key=own)
@@ -149,14 +174,27 @@ class Stacked(AbstractModel):
         states.append(self.model.init(h, t, key=keys[-1]))
         return _state(states, x)
 
-    def step(self, state: State, x: Observation, t: ScalarLike) -> State:
+    def step(
+        self,
+        state: State,
+        x: Observation,
+        t: ScalarLike,
+        *,
+        reset: BoolLike | None = None,
+        key: Key | None = None,
+    ) -> State:
         """Takes the next observation through all layers. Arguments as for a `WARP`."""
+        x = widened(x)
         h, states = self.embed(x), []
-        for layer, own in zip(self.layers, state.hidden):
-            after = layer.model.step(own, layer.norm(h), t)
+        begun = [
+            {} if reset is None else {"reset": reset, "key": own}
+            for own in self._keys(key)
+        ]
+        for layer, own, more in zip(self.layers, state.hidden, begun):
+            after = layer.model.step(own, layer.norm(h), t, **more)
             h = layer.add(h, layer.model.read(after, after.t))
             states.append(after)
-        states.append(self.model.step(state.hidden[-1], h, t))
+        states.append(self.model.step(state.hidden[-1], h, t, **begun[-1]))
         return _state(states, x)
 
     def read(self, state: State, time: ScalarLike) -> Output:
@@ -167,27 +205,40 @@ class Stacked(AbstractModel):
         count = len(self.layers) + 1
         return [None] * count if key is None else list(jr.split(key, count))
 
-    def _features(self, call: str, xs, ts, mask, state, keys):
-        """Returns the features that the top sees, and the last states below it."""
+    def _features(self, call: str, xs, ts, mask, state, keys, more):
+        """Returns the features that the top sees, and the last states below it, of layers
+        that are given `more`.
+        """
         xs = check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch.")
         if mask is not None:
             mask = check_mask(call, mask, len(xs))
-        xs = check_finite(call, "xs", xs, mask)
+        xs = check_finite(call, "xs", widened(xs), mask)
         # Padding may hold NaN, which not even a gradient of zero may pass.
         xs = hold(xs, mask, None if state is None else state.x)
         hs, states = jax.vmap(self.embed)(xs), []
         for i, (layer, own) in enumerate(zip(self.layers, keys)):
             before = None if state is None else state.hidden[i]
             seen = jax.vmap(layer.norm)(hs)
-            given = {"mask": mask, "state": before, "key": own}
-            hs = jax.vmap(layer.add)(hs, layer.model(seen, ts, **given))
-            states.append(layer.model.final(seen, ts, **given))
+            given = {"mask": mask, "state": before, "key": own} | more
+            read, after = layer.model.run(seen, ts, **given)
+            hs = jax.vmap(layer.add)(hs, read)
+            states.append(after)
         return hs, states
+
+
+def _latest(xs, mask: Mask | None, state: State | None) -> Observation:
+    """Returns the latest valid observation."""
+    return widened(hold(xs, mask, None if state is None else state.x)[-1])
 
 
 def _state(states: list[State], x: Observation) -> State:
     top = states[-1]
     return State(top.theta, x, top.t, hidden=tuple(states))
+
+
+def _begun(reset: Mask | None) -> dict[str, Any]:
+    """Returns what models are given of resets; not all of them know such."""
+    return {} if reset is None else {"reset": reset}
 
 
 def _check_model(call: str, model) -> AbstractModel:

@@ -1,11 +1,15 @@
 """What a training is made of: its arrays, the numbers beside them, and what it reports."""
 
 import sys
+from collections.abc import Callable
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
+
+from ._types import Key, Scalar
 
 
 class Progress(NamedTuple):
@@ -62,6 +66,7 @@ class Trained(eqx.Module):
     optimizer_state: PyTree
     losses: Float[Array, " s"]
     norms: Float[Array, " s"]
+    carry: PyTree
 
 
 class Training(eqx.Module):
@@ -110,3 +115,24 @@ def print_progress(progress: Progress) -> None:
     if progress.validation is not None:
         line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
     print(f"{line}  {progress.seconds:.1f} s", file=sys.stderr, flush=True)
+
+
+def carrying(
+    model: PyTree, loss: Callable, batch: PyTree, key: Key, carry: PyTree
+) -> tuple[Scalar, PyTree]:
+    """Returns the loss and what is handed on, nothing where nothing is."""
+    if carry is None:
+        return loss(model, batch, key), None
+    result = loss(model, batch, key, carry)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(
+            "`fit(..., carry)` needs a loss `(model, batch, key, carry) -> (scalar, carry)`"
+            f"; got {result!r:.80} from it."
+        )
+    shapes = jax.eval_shape(lambda: (carry, result[1]))
+    if not eqx.tree_equal(*shapes):
+        raise TypeError(
+            "`fit(..., carry)` needs a loss that returns a carry like the one it is given, "
+            f"{shapes[0]}; got {shapes[1]}."
+        )
+    return result

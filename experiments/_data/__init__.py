@@ -17,6 +17,14 @@ from .forecasting import (
 from .gathered import Gathered as Gathered
 from .image_sets import IMAGES as IMAGES, load_images as load_images
 from .images import Images as Images, Pictures as Pictures
+from .in_context import (
+    Contexts as Contexts,
+    Fresh as Fresh,
+    Linear as Linear,
+    make_in_context as make_in_context,
+    Regressions as Regressions,
+    Sinusoids as Sinusoids,
+)
 from .labelled import Labelled as Labelled, load_labelled as load_labelled
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra

@@ -39,13 +39,9 @@ def hold(
     return jnp.where(started.reshape((-1,) + (1,) * (values.ndim - 1)), held, start)
 
 
-def counting(
-    mask: Mask | None, seen: Bool[Array, "t d"] | None
-) -> Bool[Array, "t *d"] | None:
+def counting(mask: Mask | None, seen: Bool[Array, "t d"]) -> Bool[Array, "t d"]:
     """Returns which numbers of a sequence count: those seen, of the valid steps."""
-    if mask is None or seen is None:
-        return seen if mask is None else mask
-    return mask[:, None] & seen
+    return seen if mask is None else mask[:, None] & seen
 
 
 def filled(

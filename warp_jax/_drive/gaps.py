@@ -44,14 +44,14 @@ class Gaps(AbstractDrive):
         flags = input_size if self.seen_channels else 0
         return self.drive.size(input_size) + flags
 
-    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."] | None:
+    def seen(self, xs: Float[Array, "..."]) -> Bool[Array, "..."]:
         return ~jnp.isnan(xs)
 
     def init(self, x: Observation) -> PyTree:
         return self.drive.init(filled(x, self.seen(x), jnp.zeros_like(x)))
 
     def step(self, state: State, x: Observation, t: Scalar) -> tuple[Array, PyTree]:
-        seen = ~jnp.isnan(x)
+        seen = self.seen(x)
         dx, memory = self.drive.step(state, filled(x, seen, state.x), t)
         return self._told(dx, seen), memory
 
@@ -63,7 +63,7 @@ class Gaps(AbstractDrive):
         mask: Mask | None,
         reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
-        seen = counting(mask, ~jnp.isnan(xs))
+        seen = counting(mask, self.seen(xs))
         known = hold_seen(xs, seen, state.x, reset)
         dxs, memory = self.drive(state, known, ts, mask, reset)
         return self._told(dxs, seen), memory

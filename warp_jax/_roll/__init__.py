@@ -7,6 +7,7 @@ from .base import (
     AbstractParallelRoll as AbstractParallelRoll,
     AbstractRoll as AbstractRoll,
     Fresh as Fresh,
+    moved as moved,
     Read as Read,
 )
 from .chunked import ChunkedRoll as ChunkedRoll

@@ -132,7 +132,7 @@ class AutoRoll(AbstractRoll):
         roll = self.resolve(transition, len(dxs))
         if fresh is not None:
             # Sequences that begin anywhere have no powers of A in common.
-            roll = SequentialRoll(segment=segment_for(*dxs.shape[:1], theta.size))
+            roll = SequentialRoll(segment=segment_for(len(dxs), theta.size))
         return roll(transition, theta, dxs, moves, read, context, fresh)
 
     def last(

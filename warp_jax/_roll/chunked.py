@@ -106,7 +106,9 @@ class ChunkedRoll(AbstractRoll):
         """Returns the state before each chunk, and the last one. The first chunk is the
         one that is not full.
         """
-        kernel, gains = powers(transition, transition.input_matrix().T, self.chunk)
+        # A B that is not stored, as the identity, knows no precision.
+        columns = transition.input_matrix().T.astype(theta.dtype)
+        kernel, gains = powers(transition, columns, self.chunk)
         chunks, counts = split(dxs, self.chunk, front=True), None
         if moves is not None:
             counted = split(moves, self.chunk, front=True)

@@ -38,7 +38,9 @@ class ConvolutionRoll(AbstractParallelRoll):
                 stacklevel=2,
             )
         padded = 1 << (length - 1).bit_length()
-        kernel, _ = powers(transition, transition.input_matrix().T, padded)
+        # A B that is not stored, as the identity, knows no precision.
+        columns = transition.input_matrix().T.astype(theta.dtype)
+        kernel, _ = powers(transition, columns, padded)
         free, _ = powers(transition, transition.apply(theta)[None], padded)
         # Twice the length, so that the end of a circular convolution does not come round.
         size = 2 * padded

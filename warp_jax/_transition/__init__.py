@@ -6,6 +6,7 @@ from .continuous import ContinuousTime as ContinuousTime
 from .dense import DenseTransition as DenseTransition
 from .diagonal import DiagonalTransition as DiagonalTransition
 from .dropout import ModeDropout as ModeDropout
+from .logarithm import log_one_plus as log_one_plus
 from .low_rank import LowRankTransition as LowRankTransition
 from .modal import (
     AbstractModalTransition as AbstractModalTransition,

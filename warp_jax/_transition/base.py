@@ -6,11 +6,13 @@ import math
 import equinox as eqx
 import jax
 import jax.lax as lax
-from jaxtyping import Array, Float, PyTree
+import jax.numpy as jnp
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_integer
 from .._span import Span
 from .._types import Key, Scalar, Weights
+from .eigen import eigenvalues
 
 
 class AbstractTransition(eqx.Module):
@@ -53,6 +55,22 @@ class AbstractTransition(eqx.Module):
         **Returns:** the state after it, of shape `(state,)`.
         """
         return self.apply(theta) + self.inject(dx)
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns the eigenvalues of A, and how many times each of them counts; by default
+        those of the matrix. See `spectrum`.
+        """
+        values = eigenvalues(self.matrix())
+        return values, jnp.ones(len(values), int)
+
+    def bounded(self, radius: float) -> "AbstractTransition":
+        """Returns this transition with the eigenvalues of A that are larger than `radius`
+        brought back to it, and nothing else changed. See `RadiusBound`.
+        """
+        raise TypeError(
+            f"`RadiusBound(radius)(model)` does not know how to bound a "
+            f"{type(self).__name__}. Give it a method `bounded(radius)`."
+        )
 
     def gain(self) -> PyTree[Array]:
         """Returns A in the form in which its powers are made; by default the matrix."""

@@ -1,13 +1,15 @@
 """A as square blocks along the diagonal."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jax.scipy.linalg import block_diag
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from .._check import check_integer
 from .._types import Weights
 from .base import AbstractTransition, check_sizes
+from .eigen import bounded_matrix, eigenvalues
 
 
 class BlockDiagonalTransition(AbstractTransition):
@@ -49,6 +51,16 @@ class BlockDiagonalTransition(AbstractTransition):
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
+
+    def poles(self) -> tuple[Complex[Array, " p"], Int[Array, " p"]]:
+        *whole, last = self.blocks
+        rows = self.state_size - len(whole) * self.block_size
+        parts = [eigenvalues(block) for block in (*whole, last[:rows, :rows])]
+        return jnp.concatenate(parts), jnp.ones(self.state_size, int)
+
+    def bounded(self, radius: float) -> "BlockDiagonalTransition":
+        blocks = jax.vmap(lambda block: bounded_matrix(block, radius))(self.gain())
+        return eqx.tree_at(lambda t: t.blocks, self, blocks)
 
     def gain(self) -> Float[Array, "n b b"]:
         # What the cut took off the last block must not come back in its powers.

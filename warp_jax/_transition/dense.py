@@ -8,6 +8,7 @@ from jaxtyping import Array, Float
 
 from .._types import Weights
 from .base import AbstractTransition, check_sizes
+from .eigen import bounded_matrix
 
 
 class DenseTransition(AbstractTransition):
@@ -36,6 +37,9 @@ class DenseTransition(AbstractTransition):
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
+
+    def bounded(self, radius: float) -> "DenseTransition":
+        return eqx.tree_at(lambda t: t.A, self, bounded_matrix(self.A, radius))
 
     def hold(self, gain: Float[Array, "p p"]) -> "HeldMatrix":
         return HeldMatrix(gain)

@@ -2,7 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Complex, Float, Int
 
 from .._types import Scalar, Weights
 from .base import AbstractTransition, check_sizes
@@ -13,6 +13,11 @@ class AbstractElementwiseTransition(AbstractTransition):
 
     def apply(self, theta: Weights) -> Weights:
         return self.act(self.gain(), theta)
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        values = jnp.atleast_1d(self.gain())
+        times = self.state_size // len(values)
+        return values + 0j, jnp.full(len(values), times)
 
     def compose(self, later: Array, earlier: Array) -> Array:
         return later * earlier
@@ -54,6 +59,9 @@ class DiagonalTransition(AbstractElementwiseTransition):
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.B @ dx
+
+    def bounded(self, radius: float) -> "DiagonalTransition":
+        return eqx.tree_at(lambda t: t.a, self, jnp.clip(self.a, -radius, radius))
 
     def gain(self) -> Float[Array, " p"]:
         return self.a

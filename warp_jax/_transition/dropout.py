@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_number
 from .._span import Span
@@ -102,6 +102,15 @@ class ModeDropout(AbstractTransition):
         # Weights are dropped, not columns: one matrix serves the whole batch.
         span = Span(P, origin, keep=hidden.keep)
         return Reduction(dynamics, hidden.coefficients, span)
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns those of A as nothing is dropped."""
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> "ModeDropout":
+        return eqx.tree_at(
+            lambda t: t.transition, self, self.transition.bounded(radius)
+        )
 
     def apply(self, theta: Weights) -> Weights:
         """Returns `A` times a displacement from the initial state, of shape `(state,)`."""

@@ -6,12 +6,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_integer, check_positive
 from .._span import Span
 from .._types import Key, Scalar, Weights
 from .base import AbstractTransition, check_sizes, Reduction
+from .eigen import bounded_parts, eigenvalues
 
 
 class LowRankTransition(AbstractTransition):
@@ -88,17 +89,34 @@ class LowRankTransition(AbstractTransition):
         return self.B @ dx
 
     def matrix(self) -> Float[Array, "p p"]:
-        return self.a * jnp.eye(self.state_size) + self.U @ self.V.T
+        scaled = self.a * jnp.eye(self.state_size, dtype=self.a.dtype)
+        return scaled + self.U @ self.V.T
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.B
+
+    @property
+    def divisible(self) -> bool:
+        """Whether A has real powers: in coefficients, where these are the fewer."""
+        return 2 * self.rank + self.input_size + 1 < self.state_size
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        # U Vᵀ has the eigenvalues of VᵀU, and nothing besides.
+        values, rest = eigenvalues(self.V.T @ self.U), self.state_size - self.rank
+        own = jnp.zeros(min(rest, 1), values.dtype)
+        times = jnp.append(jnp.ones(self.rank, int), jnp.full(len(own), rest))
+        return self.a + jnp.append(values, own), times
+
+    def bounded(self, radius: float) -> "LowRankTransition":
+        a, mixing = bounded_parts(self.a, self.V.T @ self.U, radius)
+        return eqx.tree_at(lambda t: (t.a, t.U), self, (a, self.U @ mixing))
 
     def reduce(self, theta: Weights, hidden: PyTree) -> Reduction | None:
         r"""Returns the recurrence of the coefficients in
         $\theta_t = s_t \theta_0 + U q_t + B z_t$, beside which rolls $w_t = V^\top
         \theta_t$; `None` where they are no fewer than the weights.
         """
-        if 2 * self.rank + self.input_size + 1 >= self.state_size:
+        if not self.divisible:
             return None
         mixing = self.V.T @ self.U, self.V.T @ self.B
         span = Span(

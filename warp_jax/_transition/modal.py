@@ -4,9 +4,10 @@ import abc
 import math
 
 import equinox as eqx
+import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_integer, check_positive
 from .._types import Key, Scalar, Weights
@@ -45,6 +46,11 @@ class AbstractModalTransition(AbstractTransition):
     def modes(self) -> int:
         """How many complex eigenvalues there are."""
         return self.state_size // 2
+
+    def poles(self) -> tuple[Complex[Array, " p"], Int[Array, " p"]]:
+        real, imaginary = self.eigenvalues()
+        upper, lower = lax.complex(real, imaginary), lax.complex(real, -imaginary)
+        return jnp.concatenate([upper, lower]), jnp.ones(self.state_size, int)
 
     def gain(self) -> PyTree[Array]:
         return self.eigenvalues()
@@ -119,6 +125,13 @@ class SpectralTransition(AbstractModalTransition):
         self.log_decay = -jnp.log(times)
         self.B = jnp.zeros((self.state_size, self.input_size))
 
+    def bounded(self, radius: float) -> "SpectralTransition":
+        if radius >= 1:
+            return self
+        slowest = math.log(-math.log(radius))
+        log_decay = jnp.maximum(self.log_decay, slowest)
+        return eqx.tree_at(lambda t: t.log_decay, self, log_decay)
+
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         radius, phase = jnp.exp(-jnp.exp(self.log_decay)), jnp.exp(self.log_phase)
         return radius * jnp.cos(phase), radius * jnp.sin(phase)
@@ -159,6 +172,14 @@ class OscillatoryTransition(AbstractModalTransition):
         modes = self.state_size // 2
         self.log_frequency = jnp.log(_phases(key, modes, length, cycles))
         self.B = jnp.zeros((modes, self.input_size))
+
+    def bounded(self, radius: float) -> "OscillatoryTransition":
+        if radius >= 1:
+            return self
+        # The modulus, (1 + frequency²)^-½, and the phase are tied to each other.
+        slowest = math.log(radius**-2 - 1) / 2
+        log_frequency = jnp.maximum(self.log_frequency, slowest)
+        return eqx.tree_at(lambda t: t.log_frequency, self, log_frequency)
 
     def eigenvalues(self) -> tuple[Float[Array, " m"], Float[Array, " m"]]:
         frequency = jnp.exp(self.log_frequency)

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_integer
 from .._span import Span
@@ -70,6 +70,17 @@ class SubspaceTransition(AbstractTransition):
         span = Span(self.P, theta - self.P @ hidden)
         return Reduction(self.dynamics, hidden, span)
 
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns those of the dynamics, and 1 for each direction that never moves."""
+        values, times = self.dynamics.poles()
+        still = self.state_size - self.dynamics.state_size
+        own = jnp.ones(min(still, 1), values.dtype)
+        return jnp.append(values, own), jnp.append(times, jnp.full(len(own), still))
+
+    def bounded(self, radius: float) -> "SubspaceTransition":
+        """Bounds the dynamics; what never moves stays as it is."""
+        return eqx.tree_at(lambda t: t.dynamics, self, self.dynamics.bounded(radius))
+
     def apply(self, theta: Weights) -> Weights:
         """Returns `A` times a displacement from the initial state, of shape `(state,)`."""
         c = jnp.linalg.pinv(self.P) @ theta
@@ -83,8 +94,9 @@ class SubspaceTransition(AbstractTransition):
         `(state, state)`: the identity but for the subspace.
         """
         size = self.dynamics.state_size
-        change = self.dynamics.matrix() - jnp.eye(size)
-        return jnp.eye(self.state_size) + self.P @ change @ jnp.linalg.pinv(self.P)
+        change = self.dynamics.matrix() - jnp.eye(size, dtype=self.P.dtype)
+        moving = self.P @ change @ jnp.linalg.pinv(self.P)
+        return jnp.eye(self.state_size, dtype=self.P.dtype) + moving
 
     def input_matrix(self) -> Float[Array, "p c"]:
         return self.P @ self.dynamics.input_matrix()

@@ -39,6 +39,16 @@ class SumTransition(AbstractElementwiseTransition):
     def gain(self) -> Scalar:
         return jnp.asarray(self.keep, float)
 
+    def act(self, gain: Array, theta: Weights) -> Weights:
+        # A number that is not trained has the precision of what it multiplies.
+        return gain.astype(theta.dtype) * theta
+
+    def bounded(self, radius: float) -> "SumTransition":
+        if not eqx.is_array(self.keep):
+            return SumTransition(self.state_size, min(self.keep, radius))
+        keep = jnp.clip(self.keep, -radius, radius)
+        return eqx.tree_at(lambda t: t.keep, self, keep)
+
     def matrix(self) -> Float[Array, "p p"]:
         return self.gain() * jnp.eye(self.state_size)
 

@@ -11,10 +11,10 @@ from jaxtyping import Array, Float
 
 from .._check import check_integer, check_positive
 from .._drive import AbstractPairs
+from .._transition import log_one_plus
 from .._types import Observation, Scalar, State
 from .law import check_observation, Values
 from .linear_ode import flow
-from .logarithm import log_one_plus
 
 
 class AbstractFeatures(AbstractPairs):
