@@ -5,6 +5,7 @@ import sys
 import tyro
 
 from . import (
+    ablations,
     adaptation,
     cheetah,
     classification,
@@ -27,6 +28,7 @@ from ._signals import SIGNALS
 
 
 EXPERIMENTS = {
+    "ablations": ablations.run,
     "adaptation": adaptation.run,
     "cheetah": cheetah.run,
     "classification": classification.run,

@@ -11,8 +11,7 @@ import numpy as np
 import warp_jax as wj
 
 from ._data import Split
-from ._mapped import each, mapped
-from ._run import batched
+from ._mapped import batched, each, mapped
 from ._tasks import unrolled
 
 

@@ -68,12 +68,25 @@ def weight_trajectories(thetas: np.ndarray, labels: np.ndarray, title: str) -> F
     """Draws states `(examples, time, state)` in their first two principal components, one
     colour for each label; a dot marks each end.
     """
+    figure, ((ax,),) = axes(1, 1, width=5, height=4.2)
+    _trajectories(ax, thetas, labels, title)
+    return figure
+
+
+def layer_trajectories(layers: dict[str, np.ndarray], labels: np.ndarray) -> Figure:
+    """Draws the weights of each layer, `(examples, time, weights)`, in a panel."""
+    figure, (row,) = axes(1, len(layers), width=3.4, height=3)
+    for ax, (title, thetas) in zip(row, layers.items()):
+        _trajectories(ax, thetas, labels, title)
+    return figure
+
+
+def _trajectories(ax, thetas: np.ndarray, labels: np.ndarray, title: str) -> None:
     flat = thetas.reshape(-1, thetas.shape[-1])
     centred = flat - flat.mean(0)
     _, scale, directions = np.linalg.svd(centred, full_matrices=False)
     share = scale[:2] ** 2 / np.sum(scale**2)
     plane = (centred @ directions[:2].T).reshape(*thetas.shape[:2], 2)
-    figure, ((ax,),) = axes(1, 1, width=5, height=4.2)
     colours = matplotlib.colormaps["tab10"]
     for path, label in zip(plane, labels):
         ax.plot(*path.T, color=colours(int(label) % 10), linewidth=0.6, alpha=0.7)
@@ -83,7 +96,6 @@ def weight_trajectories(thetas: np.ndarray, labels: np.ndarray, title: str) -> F
         xlabel=f"first component ({share[0]:.0%} of the variance)",
         ylabel=f"second component ({share[1]:.0%})",
     )
-    return figure
 
 
 def overlay(truth: np.ndarray, predictions: dict[str, np.ndarray]) -> Figure:

@@ -6,9 +6,8 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PyTree
-
-from ._run import batched
 
 
 def each(function: Callable, model: Any, key: Any, *arrays: Array) -> PyTree[Array]:
@@ -29,3 +28,18 @@ def mapped(function: Callable, model: Any, *arrays: PyTree) -> Any:
         return _call(function, model, jax.tree.map(jnp.asarray, arrays))
 
     return batched(piece, *arrays)
+
+
+def batched(function: Callable, *arrays: np.ndarray | None, size: int = 256):
+    """Returns `function(*arrays)` computed in pieces of at most `size` examples, about
+    equal, for each shape is compiled anew; an array may be `None`.
+    """
+    count = len(jax.tree.leaves(arrays)[0])
+    size = -(-count // max(1, -(-count // size)))
+    parts = [
+        [None if array is None else array[i : i + size] for array in arrays]
+        for i in range(0, count, size)
+    ]
+    # One piece at a time: of many that wait at once XLA may finish none on few cores.
+    pieces = [jax.device_get(function(*part)) for part in parts]
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)

@@ -54,7 +54,7 @@ def residual(decoder: wj.AbstractDecoder, scale: float) -> wj.SkipDecoder:
     return wj.SkipDecoder(change, Latest(decoder.out_size))
 
 
-M = TypeVar("M", bound=Model)
+M = TypeVar("M")
 
 
 def sized(make: Callable[[int], M], parameters: int) -> M:

@@ -17,7 +17,7 @@ import warp_jax as wj
 from . import _figures as figures
 from ._data import Dataset, Split
 from ._data.msd import constants_of, RANGES, SCALE
-from ._run import batched
+from ._mapped import batched
 from .baselines import Model
 
 

@@ -327,19 +327,6 @@ def count(model) -> int:
     return sum(leaf.size for leaf in leaves)
 
 
-def batched(function: Callable, *arrays: np.ndarray | None, size: int = 256):
-    """Returns `function(*arrays)` computed in pieces of at most `size` examples; an array
-    may be `None`.
-    """
-    parts = [
-        [None if array is None else array[i : i + size] for array in arrays]
-        for i in range(0, len(jax.tree.leaves(arrays)[0]), size)
-    ]
-    # One piece at a time: of many that wait at once XLA may finish none on few cores.
-    pieces = [jax.device_get(function(*part)) for part in parts]
-    return jax.tree.map(lambda *leaves: np.concatenate(leaves), *pieces)
-
-
 def _versions() -> dict[str, str]:
     packages = ("warp_jax", "jax", "equinox", "optax", "numpy")
     versions = {name: importlib.metadata.version(name) for name in packages}

@@ -160,11 +160,11 @@ class Forecast(AbstractForecast):
         """
         ts, given = self._times(xs), xs[: self.context]
         future = xs[self.context :, xs.shape[1] - self.known :]
-        ahead = wj.forecast(model, given, len(future), ts, known=future)
+        ahead = wj.point(wj.forecast(model, given, len(future), ts, known=future))
         if self.context == 1:
             return ahead
         queries = ts[1 : self.context]
-        within = model(given[:-1], ts[: self.context - 1], queries)
+        within = wj.point(model(given[:-1], ts[: self.context - 1], queries))
         return jnp.concatenate([within, ahead])
 
     def loss(self, model, batch, key):
@@ -203,6 +203,22 @@ class Forecast(AbstractForecast):
 
     def _target(self, xs):
         return xs[:, 1:, : xs.shape[-1] - self.known]
+
+
+class Unrolled(Forecast):
+    """The same forecasts, by a model that is fed its own predictions in training too.
+
+    - `forcing`: the chance that a step is fed the true observation instead; 1 is the
+        training of `Forecast`.
+    - `objective`: the training loss; metrics are of a distribution's mean.
+    """
+
+    forcing: float = eqx.field(static=True, default=0.25)
+    objective: Callable = eqx.field(static=True, default=wj.mse)
+
+    def loss(self, model, batch, key):
+        predicted = unrolled(model, batch.xs, self.forcing, key)
+        return self.objective(predicted, self._target(batch.xs))
 
 
 class Jumps(Forecast):

@@ -14,7 +14,7 @@ from jaxtyping import Array, Float
 import warp_jax as wj
 
 from ._data import Split
-from ._run import batched
+from ._mapped import batched
 from ._tasks import Forecast
 from .baselines import Model
 

@@ -45,10 +45,12 @@ class DirectForecast(eqx.Module):
 
     - `context`: steps that are given.
     - `scale`: what an error of one means in each channel, for metrics in the data's units.
+    - `objective`: the training loss; metrics are of a distribution's mean.
     """
 
     context: int = eqx.field(static=True)
     scale: tuple[float, ...] = eqx.field(static=True, default=(1.0,))
+    objective: Callable = eqx.field(static=True, default=wj.mse)
 
     def predict(
         self, model: Any, xs: Float[Array, "t 1"], key: Any = None
@@ -64,7 +66,7 @@ class DirectForecast(eqx.Module):
 
     def loss(self, model: Any, batch: Any, key: Any) -> Float[Array, ""]:
         predicted = each(self.predict, model, key, batch.xs)
-        return wj.mse(predicted, batch.xs[:, self.context :])
+        return self.objective(predicted, batch.xs[:, self.context :])
 
     def metrics(self, errors: Float[np.ndarray, "n h 1"]) -> dict[str, float]:
         """Returns the metrics of errors in the order of `less`: all channels of a window,
@@ -80,7 +82,8 @@ class DirectForecast(eqx.Module):
         }
 
     def errors(self, model: Any, split: Split) -> Float[np.ndarray, "n h 1"]:
-        return mapped(self.predict, model, split.xs) - split.xs[:, self.context :]
+        predicted = mapped(self.predict, model, split.xs)
+        return wj.point(predicted) - split.xs[:, self.context :]
 
     def test(self, split: Split) -> Callable[[Any], dict[str, float]]:
         return lambda model: self.metrics(self.errors(model, split))

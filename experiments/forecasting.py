@@ -46,7 +46,7 @@ class Options(Rated):
     """ETTh1, ETTh2, ETTm1, ETTm2, METR-LA, PEMS08; or a file of your own: .csv with a line
     of names, or .npz with one array (rows, channels)."""
     target: Annotated[tuple[str, ...], Flag(metavar="[COLUMN ...]")] = ()
-    """Columns to forecast. By default all."""
+    """Columns to forecast; the others are not read. By default all."""
     context: int | None = None
     """Steps given. By default 96; of METR-LA and PEMS08 12."""
     horizon: int | None = None
@@ -66,7 +66,7 @@ def run(config: Options) -> dict:
     config, _ = resolve("forecasting", config)
     folder = data_folder(config.data)
     options = {"target": config.target, "carry": config.carry}
-    series = load_series(config.dataset, folder, **options).alone()
+    series = load_series(config.dataset, folder, **options, alone=True)
     usual = STEPS_OF.get(config.dataset, USUAL)
     steps = config.context or usual[0], config.horizon or usual[1]
     data = (series.leaking_windows if config.leaking else series.windows)(*steps)

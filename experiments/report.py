@@ -3,13 +3,14 @@
 import dataclasses
 import pathlib
 import sys
+import tomllib
 from typing import Annotated
 
 import tyro
 
 from ._config import Flag
 from ._folder import write_text
-from ._report import bare, fill, joined, markdown, page, read
+from ._report import bare, bars, fill, joined, markdown, page, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +26,8 @@ class Options:
     """Folder for index.html, which needs no other file, and report.md."""
     markdown: Annotated[tuple[pathlib.Path, ...], Flag(metavar="[FILE ...]")] = ()
     """Instead, make the tables and figures between the markers of these files anew."""
+    pictures: Annotated[tuple[pathlib.Path, ...], Flag(metavar="[FILE ...]")] = ()
+    """Instead, draw the bars that these .toml files describe, as .svg beside them."""
 
 
 def run(config: Options) -> None:
@@ -43,7 +46,15 @@ def run(config: Options) -> None:
             write_text(path, made)
         for complaint in bare(made):
             print(f"{path}: {complaint}", file=sys.stderr)
-    if not config.markdown:
+    for path in config.pictures:
+        try:
+            picture = bars(tomllib.loads(path.read_text(encoding="utf-8")), entries)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"`--pictures {path}` needs a file of keys in TOML: {error}."
+            ) from error
+        write_text(path.with_suffix(".svg"), picture)
+    if not config.markdown and not config.pictures:
         try:
             config.out.mkdir(parents=True, exist_ok=True)
             write_text(config.out / "index.html", page(records, entries))

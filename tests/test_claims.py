@@ -3,10 +3,13 @@
 import json
 import pathlib
 import re
+import tomllib
+import xml.etree.ElementTree as ET
 
 import pytest
 
-from experiments._report import bare, fill, joined, read
+from experiments.__main__ import main
+from experiments._report import bare, bars, fill, joined, read
 
 from . import runs
 
@@ -15,12 +18,20 @@ ROOT = pathlib.Path(__file__).parents[1]
 RESULTS = ROOT / "docs" / "results"
 CLAIMING = (
     "README.md",
+    "docs/index.md",
+    "docs/start.md",
+    "docs/training.md",
+    "docs/faq.md",
     "docs/results.md",
     "docs/experiments.md",
     "docs/choosing.md",
     "docs/rivals.md",
     "docs/stability.md",
+    "docs/paper.md",
+    "docs/peers.md",
+    "docs/algebra.md",
 )
+PICTURES = sorted((ROOT / "docs" / "figures").glob("*.toml"))
 ENTRIES = joined(read([RESULTS]))
 
 TABLE = """before .5
@@ -74,6 +85,60 @@ def test_the_documentation_says_what_the_results_say(name):
     again = "python -m experiments report docs/results --markdown " + name
     assert fill(text, ENTRIES, name) == text, f"run `{again}`"
     assert bare(text) == []
+
+
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
+def test_a_picture_shows_what_the_results_say(path):
+    again = f"run `python -m experiments report docs/results --pictures {path.name}`"
+    made = bars(tomllib.loads(path.read_text()), ENTRIES)
+    assert made == path.with_suffix(".svg").read_text(), again
+
+
+def test_bars_are_as_long_as_their_figures(entries, tmp_path):
+    keys = {
+        "title": "a < b",
+        "experiment": "sine",
+        "dataset": "sine",
+        "task": "",
+        "metric": "forecast_mse",
+        "columns": [{"title": "error"}],
+        "rows": ["A", "B", "C"],
+    }
+    # C has two rows, for its steps differ.
+    with pytest.raises(ValueError, match="they choose 2"):
+        bars(keys, entries)
+    picture = ET.fromstring(bars(keys | {"rows": ["A", "B"]}, entries))
+    drawn = [e for e in picture.iter() if e.get("class") == "c0" and e.get("height")]
+    long = [float(e.get("width") or 0) for e in drawn[1:]]
+    # One decade is drawn, from .1 to 1.
+    assert long == pytest.approx([400 * 0.4771, 400 * 0.6990], abs=0.1)
+    said = [e.text for e in picture.iter() if (e.tag or "").endswith("}text")]
+    assert {"a < b", "A", "B", ".300 ± .071", ".500"} <= set(said)
+    assert "A: .300" in picture.attrib["aria-label"]
+    for change, fragment in (
+        ({"columns": [{"title": str(i)} for i in range(4)]}, "at most 3 columns"),
+        ({"labels": ["a", "b"], "rows": [{"label": ["A", ""]}]}, "one label"),
+        ({"metric": "forecast_mse", "scale": -1.0}, "above zero"),
+        ({"colour": "red"}, "knows no colour"),
+        ({"rows": [{"model": "A", "cells": {"error": ""}}]}, "needs a figure; got ''"),
+        ({"dataset": "traffic (leaking)"}, "needs to say 'leaking'"),
+    ):
+        with pytest.raises(ValueError, match=fragment):
+            bars(keys | {"rows": ["A"]} | change, entries)
+
+
+def test_pictures_are_drawn_beside_their_keys(tmp_path, capsys):
+    runs.copy(tmp_path / "run.json", runs.row("A"), runs.row("B"))
+    path = tmp_path / "bars.toml"
+    path.write_text(
+        'metric = "forecast_mse"\ncolumns = [{title = "error"}]\nrows = ["A", "B"]\n'
+    )
+    main(["report", str(tmp_path / "run.json"), "--pictures", str(path)])
+    assert ".500" in path.with_suffix(".svg").read_text()
+    path.write_text("rows = [")
+    with pytest.raises(SystemExit):
+        main(["report", str(tmp_path / "run.json"), "--pictures", str(path)])
+    assert "bars.toml` needs a file of keys in TOML" in "".join(capsys.readouterr())
 
 
 def test_a_changed_result_or_a_changed_figure_is_noticed(tmp_path):

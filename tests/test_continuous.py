@@ -357,6 +357,16 @@ def test_bad_uses_are_refused(kind, call, fragment, act, unchecked):
     assert call in str(caught.value) and fragment in str(caught.value)
 
 
+def test_its_spectrum_is_that_of_a_unit(double):
+    discrete, timed = make_timed(Choices("subspace_spectral"))
+    want = wj.spectrum(discrete.transition)
+    assert_close(wj.spectrum(timed.transition).eigenvalues, want.eigenvalues)
+    model = wj.RadiusBound(0.5)(timed)
+    inner = wj.spectrum(INNER["subspace_spectral"](model))
+    assert inner.radius <= 0.5 + 1e-9
+    assert INNER["subspace_spectral"](model).unit == UNIT
+
+
 def test_a_turn_without_powers_is_refused(unchecked):
     low_rank = wj.LowRankTransition(14, 2, 2, key=jr.key(0))
 
@@ -396,16 +406,18 @@ def check(examples):
     """Only times between observations matter to the state, in the unit's measure; what
     repeats the latest observation is no more than the time; and a cut changes nothing.
     """
+    timed = make_timed(CHOICES)[1]
 
     @hypothesis.settings(max_examples=examples, **OPTIONS)
     @hypothesis.given(xs=SEQUENCES, steps=TIMES, mask=MASKS, slow=st.integers(-2, 2))
     def run(xs, steps, mask, slow):
         ts = np.cumsum(steps)
-        timed = make_timed(CHOICES)[1]
         outputs, final = call(timed, xs, ts, ts, mask)
         # Rescaling time with its unit, exactly in binary, changes no number.
         scale = 2.0**slow
-        scaled = make_timed(CHOICES, unit=UNIT * scale)[1]
+        where = lambda m: m.transition.dynamics  # noqa: E731
+        same = wj.ContinuousTime(where(timed).transition, UNIT * scale)
+        scaled = eqx.tree_at(where, timed, same)
         others, other = call(scaled, xs, scale * ts, ts, mask)
         assert_close((others, other.theta), (outputs, final.theta))
         # Moving it does not either.

@@ -229,8 +229,8 @@ OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
     "Bucket": lambda: wj.bucket([jnp.ones((4, 2))])[0],
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
+    "Stopped": lambda: wj.Stopped("asked to", 3),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
-    "Stopped": lambda: wj.Stopped("asked to stop", 3),
     "Window": lambda: wj.Window(jnp.ones((2, 3)), True),
     "Windows": lambda: wj.Windows(jnp.ones((2, 4)), 3),
 }

@@ -3,9 +3,12 @@
 # Wrong types are what is tested here.
 # pyright: reportArgumentType=false
 
+import os
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optax
 import pytest
 
@@ -207,6 +210,9 @@ VALUE_ERRORS = [
     (FIT, "after 1 of 2 steps", lambda m: fit(iter([jnp.ones(2)]))),
     (FIT, "patience=2", lambda m: fit(patience=2)),
     (FIT, "`checkpoint` to resume from; got None", lambda m: fit(resume=True)),
+    (FIT, "`checkpoint` to stop with; got None", lambda m: fit(stop=lambda: True)),
+    (FIT, "keep=0", lambda m: fit(keep=0)),
+    ("load(path, like)", "did not write", lambda m: wj.load(__file__, m)),
 ]
 TYPE_ERRORS = [
     (RANK, "2.0 of type float", lambda m: low_rank(rank=2.0)),
@@ -225,6 +231,11 @@ TYPE_ERRORS = [
     ),
     (ENTROPY, "dtype float32", lambda m: wj.cross_entropy(XS[0], 1.0)),
     (FIT, "2.5 of type float", lambda m: fit(steps=2.5)),
+    (
+        "save(path, model)",
+        "one of Python objects at ['w']",
+        lambda m: wj.save(os.devnull, {"w": np.array([None])}),
+    ),
 ]
 # What the values alone tell, found while compiled code runs.
 TRACED_ERRORS = [

@@ -427,10 +427,11 @@ LAWS = (
 
 
 def check(law, examples):
+    models = make_gappy(CHOICES), make_model(CHOICES)
+
     @hypothesis.settings(max_examples=examples, **OPTIONS)
     @hypothesis.given(xs=SEQUENCES, steps=STEPS, seen=WHERE, mask=MASKS, junk=SEQUENCES)
     def run(xs, steps, seen, mask, junk):
-        models = make_gappy(CHOICES), make_model(CHOICES)
         law(*models, xs, np.cumsum(steps), seen, mask, junk)
 
     run()

@@ -64,10 +64,6 @@ def everything(model, xs, ts):
             Choices("low_rank", "thin", "signature", True, "observing", "sinusoidal"),
             jnp.bfloat16,
         ),
-        (
-            Choices("subspace_spectral", drive="causal", decoder="gaussian"),
-            jnp.bfloat16,
-        ),
     ),
 )
 def test_half_precision_stores_and_single_computes(choices, half):

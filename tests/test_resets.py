@@ -349,14 +349,15 @@ CHOICES = Choices("low_rank", "hypernetwork", "causal", True, "observing")
 
 
 def check(examples):
+    model = make_gappy(CHOICES)
+    w = plain(named_arrays(model))
+
     @hypothesis.settings(max_examples=examples, **OPTIONS)
     @hypothesis.given(
         xs=SEQUENCES, steps=STEPS, mask=MASKS, reset=FLAGGED, seen=WHERE, cut=FLAGGED
     )
     def run(xs, steps, mask, reset, seen, cut):
-        model, ts = make_gappy(CHOICES), np.cumsum(steps)
-        gappy = np.where(seen, xs, np.nan)
-        w = plain(named_arrays(model))
+        gappy, ts = np.where(seen, xs, np.nan), np.cumsum(steps)
         cuts = np.flatnonzero(reset & mask & (np.cumsum(mask) > 1))
         parts = zip(np.split(gappy, cuts), np.split(mask, cuts))
         dense = np.concatenate([filled(*part) for part in parts])

@@ -63,7 +63,9 @@ def clipped(A, radius):
     return (vectors * values @ np.linalg.inv(vectors)).real
 
 
-@pytest.mark.parametrize("name", TRANSITIONS)
+@pytest.mark.parametrize(
+    "name", ("dense", "diagonal", "cut_block", "low_rank", "spectral", "subspace_dense")
+)
 def test_a_spectrum_is_that_of_the_matrix(name, double):
     same_spectrum(wj.spectrum, make_transition(name), 1e-9)
 
@@ -83,8 +85,8 @@ def same_spectrum(spectrum, transition, tolerance):
 
 
 def test_a_spectrum_costs_what_the_structure_allows():
-    """None of a hundred thousand weights makes a matrix of them."""
-    key, size = jr.key(0), 100_000
+    """None of twenty thousand weights makes a matrix of them."""
+    key, size = jr.key(0), 20_000
     transition = wj.LowRankTransition(size, 2, 4, key=key)
     found = wj.spectrum(transition)
     assert found.multiplicity.tolist().count(1) == 4
@@ -167,6 +169,8 @@ def test_modes_are_bounded_by_what_is_learnt(name, double):
     before = wj.spectrum(transition)
     want = jnp.minimum(before.modulus, radius)
     assert_close(bounded.modulus, want)
+    continuous = wj.RadiusBound(radius)(wj.ContinuousTime(transition, 0.5))
+    assert_same(wj.spectrum(continuous), bounded)
     if name == "spectral":
         phases = jnp.sort(jnp.angle(before.eigenvalues))
         assert_close(jnp.sort(jnp.angle(bounded.eigenvalues)), phases)
@@ -207,10 +211,9 @@ def test_a_bound_says_what_it_cannot_bound():
         wj.RadiusBound(1.0)(Own(2))  # type: ignore
 
 
-@pytest.mark.parametrize("name", ("dense", "low_rank"))
-def test_a_training_keeps_the_bound(name):
+def test_a_training_keeps_the_bound():
     """The loss rewards growth, so that without a bound the radius leaves the circle."""
-    model, (xs, ts) = make_model(Choices(name)), make_sequence(12)
+    model, (xs, ts) = make_model(Choices("low_rank")), make_sequence(12)
 
     def loss(model, batch, key):
         return -jnp.mean(model.weights(batch, ts) ** 2)
@@ -264,7 +267,7 @@ def test_the_step_is_named_at_which_a_state_leaves_the_finite(jit):
         lambda model, xs: model.last(xs, ts, mask=mask),
         lambda model, xs: model.weights(xs, ts, mask=mask),
     )
-    for call in calls:
+    for call in calls if jit else calls[:1]:
         call = eqx.filter_jit(call) if jit else call
         with pytest.raises(ERRORS) as caught:
             call(model, xs)

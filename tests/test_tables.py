@@ -218,6 +218,25 @@ def test_what_is_no_archive_is_refused(written, tmp_path):
         load_file(path)
 
 
+def test_columns_that_are_not_forecast_may_hold_anything(tmp_path):
+    path = tmp_path / "x.csv"
+    rows = [f"d{i},{i % 5},{'' if i == 7 else i},day {i}" for i in range(20)]
+    path.write_text("\n".join(["date,a,b,what", *rows]))
+    series = load_series("x.csv", tmp_path, target=("a",), alone=True)
+    assert series.names == ("a",) and series.rows.shape == (20, 1)
+    values = series.rows[:, 0] * series.scale + series.centre
+    np.testing.assert_allclose(values, np.arange(20) % 5, atol=1e-6)
+    with refused(path, "column 'what'", line=2):
+        load_series("x.csv", tmp_path, target=("a",))
+    with refused(path, "column 'b'", "carry", line=9):
+        load_series("x.csv", tmp_path, target=("b", "a"), alone=True)
+    with refused(path, "columns asked for, 'c'", "'what'", line=1):
+        load_series("x.csv", tmp_path, target=("c",), alone=True)
+    np.savez(tmp_path / "x.npz", data=np.random.default_rng(0).normal(size=(20, 3)))
+    both = load_series("x.npz", tmp_path, target=("2", "0"), alone=True)
+    assert both.names == ("2", "0")
+
+
 def test_a_file_is_found_here_or_in_the_folder(tmp_path, monkeypatch):
     for place, rows in (("here", ROWS), ("there", ROWS[:10])):
         (tmp_path / place).mkdir()

@@ -65,6 +65,13 @@ def test_a_file_gives_its_sequences_and_labels(tmp_path):
     assert sequences[0].dtype == np.float32
 
 
+def test_a_word_of_the_header_may_say_nothing(tmp_path):
+    text = HEADER.replace("@missing false", "@missing") + "1,2:3,?:a\n"
+    (tmp_path / "x.ts").write_text(text)
+    sequences, labels = read_ts(tmp_path / "x.ts")
+    assert labels == ["a"] and np.isnan(sequences[0]).sum() == 1
+
+
 @pytest.mark.parametrize(
     "change, line, fragment",
     (

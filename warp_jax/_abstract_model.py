@@ -61,18 +61,16 @@ class AbstractModel(eqx.Module):
         *,
         state: State | None = None,
         key: Key | None = None,
-        **given: Any,
     ) -> tuple[Output, State]:
         """Reads the output after every step, and goes on from where it is given a `state`:
         what training on a stream needs, window after window.
 
-        **Arguments:** those of a call, `given` being what else the model takes, as the
-        `reset` of a `WARP`.
+        **Arguments:** those of a call.
 
         **Returns:** what a call does, and what `final` does, from one pass.
         """
-        outputs = self(xs, ts, queries, mask, state=state, key=key, **given)
-        return outputs, self.final(xs, ts, mask=mask, state=state, key=key, **given)
+        outputs = self(xs, ts, queries, mask, state=state, key=key)
+        return outputs, self.final(xs, ts, mask=mask, state=state, key=key)
 
     def last(
         self,

@@ -25,6 +25,7 @@ def load_series(
     *,
     target: Sequence[str] = (),
     carry: bool = False,
+    alone: bool = False,
 ) -> Series:
     """Returns the series of this name, or that of a file.
 
@@ -35,6 +36,7 @@ def load_series(
     - `folder`: where data sets lie.
     - `target`: columns to be forecast, which come first; by default all.
     - `carry`: as of `load_file`.
+    - `alone`: leaves out all other columns; those of a `.csv` file are not even read.
 
     **Raises:** `ValueError` for a name or file that is none of these, or a wrong file.
     """
@@ -47,17 +49,22 @@ def load_series(
             raise ValueError(
                 f"`--dataset {name}` is no file, here or in {folder}. Give its whole path."
             )
-        series = load_file(path, carry=carry)
+        series = load_file(path, carry=carry, only=target if alone else ())
     else:
         raise ValueError(
             f"`--dataset {name}` needs one of {', '.join(SERIES)}, or a file that ends in "
             f"{', '.join(ENDS)}."
         )
-    return series.toward(*target) if target else series
+    series = series.toward(*target) if target else series
+    return series.alone() if alone else series
 
 
 def load_file(
-    path: pathlib.Path, *, carry: bool = False, scaling: Scaling = standard
+    path: pathlib.Path,
+    *,
+    carry: bool = False,
+    scaling: Scaling = standard,
+    only: Sequence[str] = (),
 ) -> Series:
     """Returns the series in one's own file, cut 60:20:20 in time.
 
@@ -65,7 +72,7 @@ def load_file(
 
     - `path`: of a file that `read_csv` reads; or of an `.npz` with one array, or one named
         `data`, `(rows,)` or `(rows, channels)`, whose channels have their numbers as names.
-    - `carry`: as of `read_csv`; of an `.npz` nothing may be missing.
+    - `carry`, `only`: as of `read_csv`; an `.npz` may miss nothing, and all of it is read.
     - `scaling`: by the training rows.
 
     **Raises:** `ValueError` for a file that is malformed, too short, or has a channel that
@@ -74,7 +81,7 @@ def load_file(
     if path.suffix.lower() == ".npz":
         names, values = _from_npz(path)
     else:
-        names, values = read_csv(path, carry=carry)
+        names, values = read_csv(path, carry=carry, only=only)
     stops = by_share(len(values))
     return make_series(str(path), values, stops, names=names, scaling=scaling)
 

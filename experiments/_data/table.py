@@ -7,6 +7,7 @@ none by semicolons or tabs. Plain or in gzip; any encoding that agrees with ASCI
 import csv
 import math
 import pathlib
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
@@ -31,7 +32,11 @@ class Table(NamedTuple):
 
 
 def read_csv(
-    path: pathlib.Path, *, carry: bool = False, numbered: bool = False
+    path: pathlib.Path,
+    *,
+    carry: bool = False,
+    numbered: bool = False,
+    only: Sequence[str] = (),
 ) -> Table:
     """Returns the columns of numbers of a file.
 
@@ -42,6 +47,7 @@ def read_csv(
         before it in its column, so that nothing is known before its time.
     - `numbered`: lets all names be numbers, as those of sensors are. Otherwise that is
         refused, for it is likely a row whose values would be lost.
+    - `only`: columns to read, by default all; the others may then hold anything.
 
     **Raises:** `ValueError`, naming file and line, for a file that cannot be read, names
     that are missing or there twice, lines of another length, and cells that are missing or
@@ -53,7 +59,15 @@ def read_csv(
     (first, header), *rows = lines
     names = [name.strip() for name in header]
     _check_names(f"{path}:{first}", names, numbered)
+    if unknown := [name for name in only if name not in names]:
+        _refuse(
+            f"{path}:{first}",
+            f"needs the columns asked for, {', '.join(map(repr, unknown))}; got "
+            f"{names[:10]}.",
+        )
     kept = [i for i, name in enumerate(names) if name.lower() not in TIMES]
+    if only:
+        kept = [i for i in kept if names[i] in only]
     if not kept:
         _refuse(f"{path}:{first}", f"needs a column of numbers; got {names}. {FORMAT}")
     if not rows:
@@ -147,7 +161,7 @@ def _one_by_one(
                 _refuse(
                     place,
                     f"has no value in column {name!r}: {text[:40]!r}. Fill it in, or ask "
-                    "for the last value to be carried on (`carry`).",
+                    "for the last value to be carried on (`carry`, or `--carry`).",
                 )
     return values
 

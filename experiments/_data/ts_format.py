@@ -35,7 +35,7 @@ def read_ts(path: pathlib.Path) -> Cases:
             continue
         if "@data" in header:
             sequence, label = _case(place, line, _classes(path, header))
-            if header.get("@missing", [""])[0].lower() == "false":
+            if [value.lower() for value in header.get("@missing", [])[:1]] == ["false"]:
                 _is_complete(place, sequence)
             _agrees(place, sequence, header, sequences)
             sequences.append(sequence)

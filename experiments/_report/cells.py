@@ -152,9 +152,7 @@ class Table:
 
     def lines(self, entries: Sequence[Entry]) -> str:
         """Returns the table in Markdown, and a line on the seeds in it."""
-        grid = [
-            [self._cell(row, column) for column in self.columns] for row in self.rows
-        ]
+        grid = self.grid(entries)
         top = self._best(grid, entries)
         titles = [column["title"] for column in self.columns]
         made = [
@@ -163,12 +161,24 @@ class Table:
         ]
         made[1] += "|"
         for i, (row, cells) in enumerate(zip(self.rows, grid)):
-            _honest(_labels(row), titles, cells, entries)
             texts = [c if isinstance(c, str) else c.text(entries) for c in cells]
             bold = [f"**{t}**" if (i, j) in top else t for j, t in enumerate(texts)]
             made.append(_line([*_labels(row), *bold]))
         shown = [cell for cells in grid for cell in cells if isinstance(cell, Cell)]
         return "\n".join([*made, "", _seeds(shown, entries)])
+
+    def grid(self, entries: Sequence[Entry]) -> list[list[Cell | str]]:
+        """Returns the cells, row by row.
+
+        **Raises:** `ValueError` where a figure of data that leaks is not marked as such.
+        """
+        titles = [column["title"] for column in self.columns]
+        grid = []
+        for row in self.rows:
+            cells = [self._cell(row, column) for column in self.columns]
+            _honest(_labels(row), titles, cells, entries)
+            grid.append(cells)
+        return grid
 
     def _cell(self, row: dict[str, Any], column: dict[str, Any]) -> Cell | str:
         own = row.get("cells", {}).get(column["title"], {})

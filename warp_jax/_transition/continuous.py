@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Complex, Float, Int, PyTree
 
 from .._check import check_positive, check_values
 from .._types import Scalar, Weights
@@ -69,6 +69,13 @@ class ContinuousTime(AbstractTransition):
     def modes(self) -> int:
         return self.transition.modes
 
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> AbstractTransition:
+        inner = self.transition.bounded(radius)
+        return eqx.tree_at(lambda t: t.transition, self, inner)
+
     def step(self, theta: Weights, dx: Float[Array, " c"]) -> Weights:
         reduction = self.reduce(theta, None)
         if reduction is None:
@@ -83,6 +90,15 @@ class ContinuousTime(AbstractTransition):
             return None
         flow = ContinuousTime(Flow(reduction.transition), self.unit)
         return Reduction(flow, reduction.start, reduction.span)
+
+    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
+        """Returns the eigenvalues of A, that of one `unit`."""
+        return self.transition.poles()
+
+    def bounded(self, radius: float) -> "ContinuousTime":
+        """Bounds A, that of one `unit`."""
+        bounded = self.transition.bounded(radius)
+        return eqx.tree_at(lambda t: t.transition, self, bounded)
 
     def gain_at(self, dx: Float[Array, " c"]) -> PyTree[Array]:
         return self.transition.power(dx[-1] / self.unit)
