@@ -290,8 +290,9 @@ def test_products_are_of_the_observation_before_and_its_increment(double):
     assert memory is None
 
 
-def test_double_precision_is_asked_for_not_mixed():
+@pytest.mark.parametrize("dtype", (jnp.float32, jnp.float64))
+def test_what_has_no_numbers_of_its_own_takes_the_precision_of_what_it_sees(dtype):
     with x64(True):
         model = physics.least_squares(physics.Steps(2))
-        with pytest.raises(TypeError, match="mixes precisions"):
-            model.final(jnp.ones((4, 2), jnp.float32))
+        state = model.final(jnp.ones((4, 2), dtype))
+        assert state.theta.dtype == model.read(state, 0.5).dtype == dtype
