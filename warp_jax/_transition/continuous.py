@@ -69,13 +69,6 @@ class ContinuousTime(AbstractTransition):
     def modes(self) -> int:
         return self.transition.modes
 
-    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
-        return self.transition.poles()
-
-    def bounded(self, radius: float) -> AbstractTransition:
-        inner = self.transition.bounded(radius)
-        return eqx.tree_at(lambda t: t.transition, self, inner)
-
     def step(self, theta: Weights, dx: Float[Array, " c"]) -> Weights:
         reduction = self.reduce(theta, None)
         if reduction is None:
