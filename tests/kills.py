@@ -127,7 +127,8 @@ def kill(folder: pathlib.Path, number: signal.Signals, delay: float) -> bool:
     except subprocess.TimeoutExpired:
         process.send_signal(number)
     said = process.communicate()[1]
-    if process.returncode == 0:
+    # After the summary the process only ends, and a signal may be what ends it.
+    if process.returncode == 0 or (folder / "summary.json").exists():
         return False
     if number == signal.SIGTERM:
         assert process.returncode == 143, said
