@@ -76,6 +76,14 @@ class Trial:
             for rate in rates
         ]
 
+    def gentler(self) -> list["Trial"]:
+        """Returns what is tried where the trial diverges at every rate asked for: a third
+        and a ninth of its own.
+        """
+        plain = self.name.removesuffix(f", rate {self.learning_rate:g}")
+        trial = dataclasses.replace(self, name=plain)
+        return trial.at([self.learning_rate / 3, self.learning_rate / 9])
+
     def optimizer(self) -> optax.GradientTransformation:
         """AdamW, the gradient clipped to norm 1, a cosine after 5 % of warm-up."""
         unit = _at_unit_rate(self.steps, self.weight_decay)
@@ -165,9 +173,13 @@ class Run:
         """Trains all `trials`, as of one model at several learning rates, and tests the one
         with the least validation figure as `name`, or takes it from the folder; returns it.
 
-        A trial that diverges is out of the choice, unless all do. The `seconds` are those
-        of the whole search.
+        A trial that diverges is out of the choice; where all do, the gentlest is tried at
+        lower rates, and if it diverges there too the error is its own. The `seconds` are
+        those of the whole search.
         """
+        gentlest = min(trials, key=lambda trial: trial.learning_rate)
+        trials = [*trials, *gentlest.gentler()]
+        asked = len(trials) - 2
         result_path = self.folder / "models" / f"{_slug(name)}.json"
         model_path = self.folder / "models" / f"{_slug(name)}.eqx"
         if result_path.exists():
@@ -182,7 +194,9 @@ class Run:
                 self.results.append(result)
                 return model
         fits, tried = [], {}
-        for trial in trials:
+        for i, trial in enumerate(trials):
+            if i >= asked and fits:
+                break
             try:
                 fits.append((trial, *self._fit(trial)))
                 tried[trial.name] = _validation(fits[-1][-1])

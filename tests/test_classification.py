@@ -1,5 +1,6 @@
 """The command `classification`, and the choice among trials."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -158,6 +159,28 @@ def test_where_all_trials_diverge_the_error_is_theirs(tmp_path, broadcasting):
     trials = [Point.trial(name, jnp.nan, []) for name in ("one", "two")]
     with pytest.raises(FloatingPointError, match="loss was nan"):
         run.choose("point", trials)
+
+
+@pytest.mark.parametrize("limit, third, tried", ((0.08, True, 3), (0.03, False, 4)))
+def test_where_all_trials_diverge_lower_rates_are_tried(
+    limit, third, tried, tmp_path, broadcasting
+):
+    """Only where none is left, and from the lowest rate that was asked for."""
+
+    def loss(model, batch, key):
+        return jnp.where(model.at > limit, jnp.nan, (model.at - 1.0) ** 2)
+
+    trial = dataclasses.replace(Point.trial("point", 1.0, []), loss=loss)
+    trials = trial.at([0.04, 0.02])
+    run = Run("test", "points", Config(out=tmp_path / "run"))
+    run.choose("point", trials)
+    (row,) = run.results
+    assert row["learning_rate"] == pytest.approx(0.02 / (3 if third else 9))
+    assert len(row["tried"]) == tried
+    assert row["tried"]["point, rate 0.04"] is row["tried"]["point, rate 0.02"] is None
+    resumed = Run("test", "points", Config(resume=tmp_path / "run"))
+    resumed.choose("point", trials)
+    assert resumed.results == run.results
 
 
 def test_a_name_in_full_is_that_model_alone(tmp_path):
