@@ -25,7 +25,7 @@ from .baselines import AbstractCell, ControlledGaps, Field, Model, Recurrent, TO
 
 
 # How many steps a neural CDE's channel of time takes to gain one.
-PACE = 8
+PACE = 4
 # Steps in which states forget, and updates: few at a time are needed for what is read in
 # one pass.
 MEMORY = 32
