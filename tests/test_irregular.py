@@ -236,6 +236,7 @@ class Repeats(Recurrent):
     """Says the values last seen of both signals, summed, and the time."""
 
     def __call__(self, xs, ts=None, queries=None, mask=None, *, state=None, key=None):
+        assert ts is not None
         told, _ = TOLD(self._start(xs, ts), xs, ts, None)
         return told[:, :1] + told[:, 1:2] + ts[:, None]
 
