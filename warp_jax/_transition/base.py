@@ -115,6 +115,18 @@ class AbstractTransition(eqx.Module):
         """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`."""
         raise TypeError(f"`{type(self).__name__}` has no powers of A but whole ones.")
 
+    def flow(self) -> "AbstractTransition":
+        """Returns this transition for many calls of `power`, with what all powers share
+        made once; by default there is nothing to make.
+        """
+        return self
+
+    def prepared(self) -> "AbstractTransition":
+        """Returns this transition for a sequence, with what all steps share made once; by
+        default there is nothing to make.
+        """
+        return self
+
     @property
     def gain_size(self) -> int:
         """Numbers in a gain."""

@@ -6,9 +6,10 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Weights
+from .._types import Scalar, Weights
 from .base import AbstractTransition, check_sizes
 from .eigen import bounded_matrix
+from .flow import Flow
 
 
 class DenseTransition(AbstractTransition):
@@ -40,6 +41,16 @@ class DenseTransition(AbstractTransition):
 
     def bounded(self, radius: float) -> "DenseTransition":
         return eqx.tree_at(lambda t: t.A, self, bounded_matrix(self.A, radius))
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def power(self, steps: Scalar) -> Float[Array, "p p"]:
+        return self.flow().power(steps)
+
+    def flow(self) -> Flow:
+        return Flow.of(self)
 
     def hold(self, gain: Float[Array, "p p"]) -> "HeldMatrix":
         return HeldMatrix(gain)
