@@ -112,8 +112,15 @@ class AbstractTransition(eqx.Module):
         return False
 
     def power(self, steps: Scalar) -> PyTree[Array]:
-        """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`."""
-        raise TypeError(f"`{type(self).__name__}` has no powers of A but whole ones.")
+        """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`; by
+        default that of `flow`.
+        """
+        flow = self.flow()
+        if flow is self:
+            raise TypeError(
+                f"`{type(self).__name__}` has no powers of A but whole ones."
+            )
+        return flow.power(steps)
 
     def flow(self) -> "AbstractTransition":
         """Returns this transition for many calls of `power`, with what all powers share

@@ -7,7 +7,7 @@ from jax.scipy.linalg import block_diag
 from jaxtyping import Array, Complex, Float, Int
 
 from .._check import check_integer
-from .._types import Scalar, Weights
+from .._types import Weights
 from .base import AbstractTransition, check_sizes
 from .eigen import bounded_matrix, eigenvalues
 from .flow import Flow
@@ -77,9 +77,6 @@ class BlockDiagonalTransition(AbstractTransition):
     @property
     def divisible(self) -> bool:
         return True
-
-    def power(self, steps: Scalar) -> Float[Array, "n b b"]:
-        return self.flow().power(steps)
 
     def flow(self) -> Flow:
         # Zeros would have no logarithm; what is cut off stands still.

@@ -6,7 +6,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Scalar, Weights
+from .._types import Weights
 from .base import AbstractTransition, check_sizes
 from .eigen import bounded_matrix
 from .flow import Flow
@@ -45,9 +45,6 @@ class DenseTransition(AbstractTransition):
     @property
     def divisible(self) -> bool:
         return True
-
-    def power(self, steps: Scalar) -> Float[Array, "p p"]:
-        return self.flow().power(steps)
 
     def flow(self) -> Flow:
         return Flow.of(self)
