@@ -13,7 +13,8 @@ from jaxtyping import Array, Float
 import warp_jax as wj
 
 from ._config import Rated
-from ._data import data_folder, load_irregular_silverbox, Sampling, Split
+from ._covariances import BestLinear, NOISES
+from ._data import data_folder, Dataset, load_irregular_silverbox, Sampling, Split
 from ._data.silverbox import GIVEN, WINDOW
 from ._mapped import mapped
 from ._models import Still
@@ -169,6 +170,21 @@ def run_irregular(config: Rated, sampling: Sampling) -> dict:
     named = {f"{sampling.name}: {name}": model for name, model in made.items()}
     trained = compare(run, data, task, named, steps=STEPS, batch=BATCH)
     run.reference(f"{sampling.name}: mean", task.test(data)(mean))
+    run.reference(f"{sampling.name}: best linear", _best_linear(config, data, task))
     shown = data.test.xs[0]
     draw(run, shown[:, -2:], predictions(task, trained, shown))
     return run.finish()
+
+
+def _best_linear(config: Rated, data: Dataset, task: GappyForecast) -> dict[str, float]:
+    """Returns the metrics of the best linear forecast, told of the recording as it is."""
+    whole = load_irregular_silverbox(data_folder(config.data), Sampling())
+    linear = BestLinear(whole.train.xs[..., :-2], task.context)
+
+    def metrics(split: Split, noise: float) -> dict[str, float]:
+        return task.metrics(linear(split, noise), split)
+
+    noise = min(NOISES, key=lambda n: metrics(data.validation, n)["horizon_mse"])
+    assert data.in_range is not None
+    inside = metrics(data.in_range, noise)
+    return metrics(data.test, noise) | {f"in_range_{k}": v for k, v in inside.items()}

@@ -13,6 +13,7 @@ import pytest
 
 import warp_jax as wj
 from experiments.__main__ import main
+from experiments._covariances import BestLinear
 from experiments._data import (
     check_sampling,
     load_irregular_silverbox,
@@ -270,6 +271,44 @@ def test_the_error_is_of_the_horizon_where_it_is_known(double):
     np.testing.assert_allclose(zero, 9 * np.mean(splits[1].xs[:, CONTEXT:, 2] ** 2))
 
 
+def test_the_best_linear_forecast_is_that_of_the_covariances():
+    """Of two sums of waves of random phase, whose covariances are known."""
+    frequencies = np.array([0.03, 0.08, 0.15, 0.24])
+    random = np.random.default_rng(0)
+
+    def made(times, phases):
+        angles = 2 * np.pi * frequencies * times[:, None] + phases
+        return np.stack([np.sin(angles).sum(1), np.cos(angles + 0.5).sum(1)], axis=1)
+
+    def phases():
+        return random.uniform(0, 2 * np.pi, len(frequencies))
+
+    regular = np.stack([made(np.arange(48.0), phases()) for _ in range(4000)])
+    linear = BestLinear(regular, 24)
+    times = np.arange(48) + random.uniform(-0.4, 0.4, 48)
+    found = linear.between(times)
+    lags = 2 * np.pi * frequencies * (times[None, :] - times[:, None])[..., None]
+    shift = np.array([[0, 0.5 + np.pi / 2], [-0.5 - np.pi / 2, 0]])
+    wanted = np.cos(lags[..., None, None] + shift).sum(2).transpose(2, 0, 3, 1) / 2
+    near = np.abs(times[None, :] - times[:, None]) < 28
+    assert np.abs(found - wanted).max(axis=(0, 2))[near].max() < 0.1
+    truth = made(times, phases())
+    window = np.concatenate([truth, truth[:, :1], times[:, None]], axis=1)
+    window[random.random(48) < 0.3, :2] = NAN
+    (said,) = linear(unlabelled(window[None]), 1e-2)
+    # By a few waves all is told, but for what noise there is thought to be.
+    assert np.sqrt(np.mean((said - truth[24:, :1]) ** 2)) < 0.3 < truth.std()
+    window[24:, 0] = 7.0
+    np.testing.assert_array_equal(linear(unlabelled(window[None]), 1e-2)[0], said)
+    there = ~np.isnan(window[:, :2].T)
+    there[0, 24:] = False
+    known = found[there][:, there]
+    known += 1e-2 * np.diag(np.diag(known))
+    weights = np.linalg.lstsq(known, found[0, 24:][:, there].T, rcond=None)[0]
+    by_hand = weights.T @ window[:, :2].T[there]
+    np.testing.assert_allclose(said[:, 0], by_hand, atol=1e-3)
+
+
 @pytest.mark.slow
 def test_no_model_sees_what_is_to_come():
     """Of the first signal nothing after the context, of all else nothing after a step."""
@@ -323,6 +362,7 @@ def test_a_run_from_irregular_samples(tmp_path):
         "drop 0.5, jitter 0.5: WARP, increments",
         "drop 0.5, jitter 0.5: neural CDE",
         "drop 0.5, jitter 0.5: mean",
+        "drop 0.5, jitter 0.5: best linear",
     ]
     for one, other in zip(first, again):
         assert one["metrics"] == other["metrics"]
