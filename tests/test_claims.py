@@ -31,6 +31,7 @@ CLAIMING = (
     "docs/paper.md",
     "docs/peers.md",
     "docs/algebra.md",
+    "docs/sequences.md",
 )
 PICTURES = sorted((ROOT / "docs" / "figures").glob("*.toml"))
 ENTRIES = joined(read([RESULTS]))
