@@ -184,7 +184,7 @@ def test_a_rival_is_told_values_flags_and_times(precision):
     assert_close(aware.final(xs, ts).x, told[-1, :2])
 
 
-def test_a_told_rival_streams_and_goes_on(precision):
+def test_a_told_rival_streams_and_goes_on(double):
     aware, _ = pair()
     xs, ts = make_gaps()
     wanted = np.asarray(aware(xs, ts))
@@ -199,7 +199,7 @@ def test_a_told_rival_streams_and_goes_on(precision):
         assert_close(rest, wanted[border:])
 
 
-def test_padding_tells_a_rival_nothing(precision):
+def test_padding_tells_a_rival_nothing(double):
     aware, _ = pair()
     xs, ts = make_gaps()
     mask = np.array([0, 1, 1, 0, 1, 1, 1, 0], bool)
