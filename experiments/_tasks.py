@@ -117,12 +117,12 @@ class AbstractForecast(eqx.Module):
         """Returns what gives the batch of each of the `steps` of a training."""
         return wj.Batches(split, size, key=key)
 
-    def test(self, data: Dataset) -> Callable[[wj.AbstractModel], dict[str, float]]:
+    def test(self, data: Dataset) -> Callable[[Any], dict[str, float]]:
         """Returns what gives the metrics of the test set, and those of the one in range
         under names of their own.
         """
 
-        def metrics(model: wj.AbstractModel) -> dict[str, float]:
+        def metrics(model: Any) -> dict[str, float]:
             found = self.evaluate(model, data.test)
             if data.in_range is not None:
                 inside = self.evaluate(model, data.in_range)

@@ -10,7 +10,7 @@ import tyro
 
 from ._config import Flag
 from ._folder import write_text
-from ._report import bare, bars, fill, joined, markdown, page, read
+from ._report import bare, fill, joined, markdown, page, picture, read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Options:
     markdown: Annotated[tuple[pathlib.Path, ...], Flag(metavar="[FILE ...]")] = ()
     """Instead, make the tables and figures between the markers of these files anew."""
     pictures: Annotated[tuple[pathlib.Path, ...], Flag(metavar="[FILE ...]")] = ()
-    """Instead, draw the bars that these .toml files describe, as .svg beside them."""
+    """Instead, draw the bars or lines of these .toml files, as .svg beside them."""
 
 
 def run(config: Options) -> None:
@@ -48,12 +48,13 @@ def run(config: Options) -> None:
             print(f"{path}: {complaint}", file=sys.stderr)
     for path in config.pictures:
         try:
-            picture = bars(tomllib.loads(path.read_text(encoding="utf-8")), entries)
+            keys = tomllib.loads(path.read_text(encoding="utf-8"))
+            drawn = picture(keys, entries)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ValueError(
                 f"`--pictures {path}` needs a file of keys in TOML: {error}."
             ) from error
-        write_text(path.with_suffix(".svg"), picture)
+        write_text(path.with_suffix(".svg"), drawn)
     if not config.markdown and not config.pictures:
         try:
             config.out.mkdir(parents=True, exist_ok=True)

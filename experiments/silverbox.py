@@ -14,10 +14,11 @@ from jaxtyping import Array, Float
 import warp_jax as wj
 
 from ._config import Flag, Rated, resolve
-from ._data import data_folder, Dataset, load_silverbox
+from ._data import check_sampling, data_folder, Dataset, load_silverbox, Sampling
 from ._data.silverbox import CONTEXT, INPUTS
 from ._fitted import corrections, DelayedDecoder, Fitted, LawDecoder, linear
 from ._free_run import Simulation
+from ._irregular import run_irregular
 from ._models import Bounded, rivals, Still, subspace, warp
 from ._run import count, Run
 from ._systems import change, compare, draw, predictions
@@ -43,6 +44,17 @@ class Options(Rated):
 
     learning_rates: Annotated[tuple[float, ...], Flag(metavar="[RATE ...]")] = (1e-2,)
     """Each is tried with each model; validation data chooses."""
+    drop: float | None = None
+    """The share of samples that are missing at random, in [0, 1). Given, and be it 0, the
+    task is a forecast of windows with GRU, LRU and a neural CDE beside WARP. By default the
+    usual simulation, with no sample missing."""
+    jitter: float | None = None
+    """How irregular times are, in [0, 1): sample k is taken at k + jitter u steps, with u
+    uniform over [-1/2, 1/2). Given, the task is that of --drop. By default none."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_sampling(self.drop, self.jitter)
 
 
 def hardening(x: Float[Array, " d"]) -> Float[Array, " n"]:
@@ -136,9 +148,15 @@ def task(data: Dataset) -> Simulation:
 
 def run(config: Options) -> dict:
     """Simulate the output of Silverbox from its input, within and beyond the amplitude of
-    the training data.
+    the training data; or, with --drop or --jitter, forecast it from irregular samples.
     """
     config, _ = resolve("silverbox", config)
+    if config.drop is None and config.jitter is None:
+        return _simulate(config)
+    return run_irregular(config, Sampling(config.drop or 0.0, config.jitter or 0.0))
+
+
+def _simulate(config: Options) -> dict:
     data = load_silverbox(data_folder(config.data))
     run, simulation = Run("silverbox", data.name, config), task(data)
     trained = compare(

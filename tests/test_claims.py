@@ -6,10 +6,11 @@ import re
 import tomllib
 import xml.etree.ElementTree as ET
 
+import numpy as np
 import pytest
 
 from experiments.__main__ import main
-from experiments._report import bare, bars, fill, joined, read
+from experiments._report import bare, fill, joined, picture, read
 
 from . import runs
 
@@ -30,6 +31,7 @@ CLAIMING = (
     "docs/paper.md",
     "docs/peers.md",
     "docs/algebra.md",
+    "docs/sequences.md",
 )
 PICTURES = sorted((ROOT / "docs" / "figures").glob("*.toml"))
 ENTRIES = joined(read([RESULTS]))
@@ -90,7 +92,7 @@ def test_the_documentation_says_what_the_results_say(name):
 @pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
 def test_a_picture_shows_what_the_results_say(path):
     again = f"run `python -m experiments report docs/results --pictures {path.name}`"
-    made = bars(tomllib.loads(path.read_text()), ENTRIES)
+    made = picture(tomllib.loads(path.read_text()), ENTRIES)
     assert made == path.with_suffix(".svg").read_text(), again
 
 
@@ -106,15 +108,15 @@ def test_bars_are_as_long_as_their_figures(entries, tmp_path):
     }
     # C has two rows, for its steps differ.
     with pytest.raises(ValueError, match="they choose 2"):
-        bars(keys, entries)
-    picture = ET.fromstring(bars(keys | {"rows": ["A", "B"]}, entries))
-    drawn = [e for e in picture.iter() if e.get("class") == "c0" and e.get("height")]
+        picture(keys, entries)
+    found = ET.fromstring(picture(keys | {"rows": ["A", "B"]}, entries))
+    drawn = [e for e in found.iter() if e.get("class") == "c0" and e.get("height")]
     long = [float(e.get("width") or 0) for e in drawn[1:]]
     # One decade is drawn, from .1 to 1.
     assert long == pytest.approx([400 * 0.4771, 400 * 0.6990], abs=0.1)
-    said = [e.text for e in picture.iter() if (e.tag or "").endswith("}text")]
+    said = [e.text for e in found.iter() if (e.tag or "").endswith("}text")]
     assert {"a < b", "A", "B", ".300 ± .071", ".500"} <= set(said)
-    assert "A: .300" in picture.attrib["aria-label"]
+    assert "A: .300" in found.attrib["aria-label"]
     for change, fragment in (
         ({"columns": [{"title": str(i)} for i in range(4)]}, "at most 3 columns"),
         ({"labels": ["a", "b"], "rows": [{"label": ["A", ""]}]}, "one label"),
@@ -124,7 +126,60 @@ def test_bars_are_as_long_as_their_figures(entries, tmp_path):
         ({"dataset": "traffic (leaking)"}, "needs to say 'leaking'"),
     ):
         with pytest.raises(ValueError, match=fragment):
-            bars(keys | {"rows": ["A"]} | change, entries)
+            picture(keys | {"rows": ["A"]} | change, entries)
+
+
+def test_lines_go_through_their_figures(entries):
+    keys = {
+        "kind": "lines",
+        "title": "a < b",
+        "across": "hardness",
+        "experiment": "sine",
+        "dataset": "sine",
+        "columns": [
+            {"title": "two", "at": 2, "task": "", "metric": "forecast_mse"},
+            {"title": "one", "at": 1, "task": "easy", "metric": "test_accuracy"},
+            {"title": "five", "at": 5, "task": "easy", "metric": "test_accuracy"},
+        ],
+        "rows": ["A", {"label": "B & co", "model": "B"}],
+    }
+    found = ET.fromstring(picture(keys, entries))
+    drawn = [e.get("points", "") for e in found.iter() if "polyline" in e.tag]
+    # A line, and its colour beside its name.
+    assert len(drawn) == 4
+    # Along .25 of the axis, all of it and none; up .30 / (.75 * 1.04) of its height.
+    left, wide, floor, tall = 56, 680, 328, 254
+    high = 0.75 * 1.04
+    wanted = [(0.25, 0.30), (0, 0.5), (1, 0.5)], [(0.25, 0.5), (0, 0.75), (1, 0.75)]
+    for points, of_row in zip(drawn[::2], wanted):
+        places = [tuple(map(float, point.split(","))) for point in points.split()]
+        exact = [(left + wide * x, floor - tall * y / high) for x, y in of_row]
+        assert np.allclose(places, exact, rtol=0, atol=0.1)
+    # Of A the seeds differ at one place.
+    bars = [e.get("d", "") for e in found.iter() if e.get("stroke-width") == "4"]
+    low, top = floor - tall * 0.25 / high, floor - tall * 0.35 / high
+    (bar,) = bars
+    ends = [float(end) for end in re.split("[MV ]", bar) if end]
+    assert np.allclose(ends, [left + wide / 4, low, top], rtol=0, atol=0.1)
+    said = [e.text for e in found.iter() if (e.tag or "").endswith("}text")]
+    assert {"a < b", "A", "B & co", "hardness", "two", "five"} <= set(said)
+    told = (
+        "a < b, by hardness: two, one, five. A: .300 ± .071, .500, .500; B & co: .500"
+    )
+    assert found.attrib["aria-label"].startswith(told)
+    columns = keys["columns"]
+    for change, fragment in (
+        ({"kind": "pie"}, "one of bars, lines; got 'pie'"),
+        ({"columns": columns[:1]}, "different numbers as `at`; got .2."),
+        ({"columns": [columns[0], columns[0]]}, "different numbers"),
+        ({"columns": [{"title": "x"}]}, "different numbers as `at`; got .None."),
+        ({"rows": ["A"] * 7}, "at most 6 rows"),
+        ({"rows": ["A"], "scale": -1.0}, "zero or more"),
+        ({"rows": [{"model": "A", "cells": {"two": ""}}]}, "a line needs a figure"),
+        ({"colour": "red"}, "knows no colour"),
+    ):
+        with pytest.raises(ValueError, match=fragment):
+            picture(keys | change, entries)
 
 
 def test_pictures_are_drawn_beside_their_keys(tmp_path, capsys):

@@ -3,6 +3,8 @@
 # Wrong types are what is tested here.
 # pyright: reportArgumentType=false
 
+import itertools
+
 import equinox as eqx
 import hypothesis
 import hypothesis.extra.numpy as hnp
@@ -31,13 +33,31 @@ from .test_streaming import in_parts
 
 jit = eqx.filter_jit
 UNIT = 0.25
-VARYING = "sequential", "segments", "auto", "associative", "segments"
+VARYING = "sequential", "segments", "auto", "associative"
 INNER = {
     "diagonal": lambda m: m.transition,
+    "dense": lambda m: m.transition,
+    "block": lambda m: m.transition,
+    "cut_block": lambda m: m.transition,
     "low_rank": lambda m: m.transition,
     "spectral": lambda m: m.transition,
     "oscillatory": lambda m: m.transition,
+    "subspace_dense": lambda m: m.transition.dynamics,
     "subspace_spectral": lambda m: m.transition.dynamics,
+}
+
+
+def calm(A):
+    """Returns matrices nearer to the identity, which turn by less."""
+    return jnp.eye(A.shape[-1], dtype=A.dtype) + (A - jnp.eye(A.shape[-1])) / 4
+
+
+# Off their initial values these turn by more than there is a power for.
+FULL = {
+    "dense": (lambda t: t.A, calm),
+    "subspace_dense": (lambda t: t.A, calm),
+    "block": (lambda t: t.blocks, jax.vmap(calm)),
+    "cut_block": (lambda t: t.blocks, jax.vmap(calm)),
 }
 
 
@@ -50,6 +70,9 @@ def make_timed(choices, roll=wj.AutoRoll(), unit=UNIT):
     if choices.transition == "diagonal":
         # A real power is that of a positive number.
         model = eqx.tree_at(lambda m: m.transition.a, model, replace_fn=jnp.abs)
+    if choices.transition in FULL:
+        A, calmed = FULL[choices.transition]
+        model = eqx.tree_at(lambda m: A(where(m)), model, replace_fn=calmed)
     timed = eqx.tree_at(where, model, replace_fn=lambda t: wj.ContinuousTime(t, unit))
     timed = eqx.tree_at(lambda m: m.drive, timed, replace_fn=wj.Elapsed)
     if choices.transition.startswith("subspace"):
@@ -101,7 +124,13 @@ def by_hand(choices, w, xs, ts, valid):
     return np.stack(thetas), np.stack([oracle.decode(choices, w, *s) for s in steps])
 
 
-@pytest.mark.parametrize("transition", INNER)
+SLOWER = "block", "subspace_dense"
+
+
+@pytest.mark.parametrize(
+    "transition",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOWER)) for n in INNER],
+)
 def test_a_step_is_a_power_of_the_time_that_passed(transition, double):
     check_power(transition)
 
@@ -165,7 +194,7 @@ def test_on_a_grid_it_is_the_discrete_transition(double):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transition, roll", list(zip(INNER, VARYING)))
+@pytest.mark.parametrize("transition, roll", [*zip(INNER, itertools.cycle(VARYING))])
 def test_every_varying_roll_goes_in_continuous_time(transition, roll, double):
     check_grid(transition, roll)
 
@@ -210,7 +239,7 @@ def check_rolls(roll):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("transition", ("subspace_spectral", "low_rank"))
+@pytest.mark.parametrize("transition", ("subspace_spectral", "low_rank", "cut_block"))
 def test_streams_and_parts_give_the_whole(transition, double):
     choices = Choices(transition, "learnt", "signature", True, "observing")
     model, (xs, ts) = make_timed(choices)[1], make_sequence(7)
@@ -323,8 +352,8 @@ REFUSED = [
     (
         TypeError,
         "ContinuousTime(transition, unit)",
-        "got DenseTransition",
-        lambda m: wj.ContinuousTime(m.transition, 1.0),
+        "got LowRankTransition",
+        lambda m: wj.ContinuousTime(wj.LowRankTransition(9, 2, 3, key=jr.key(0)), 1.0),
     ),
     (
         TypeError,
@@ -381,13 +410,20 @@ def test_a_turn_without_powers_is_refused(unchecked):
     np.testing.assert_allclose(half, want, atol=1e-4)
     with pytest.raises(ValueError, match="an A without real powers"):
         turned(3.0).step(jnp.ones(14), jnp.ones(3))
+    dense = eqx.tree_at(lambda t: t.A, wj.DenseTransition(2, 1), -jnp.eye(2))
+    blocks = wj.BlockDiagonalTransition(3, 1, 2)
+    blocks = eqx.tree_at(lambda t: t.blocks, blocks, -blocks.blocks)
+    for negative in (dense, blocks):
+        with pytest.raises(ValueError, match="an A without real powers"):
+            timed = wj.ContinuousTime(negative, 1.0)
+            timed.step(jnp.ones(timed.state_size), jnp.ones(2))
     with pytest.raises(TypeError, match="got LowRankTransition"):
         wj.ContinuousTime(wj.LowRankTransition(9, 2, 3, key=jr.key(0)), 1.0)
 
 
 def test_what_has_no_powers_says_so():
     with pytest.raises(TypeError, match="no powers of A but whole ones"):
-        wj.DenseTransition(3, 2).power(jnp.array(0.5))
+        wj.LowRankTransition(30, 2, 2, key=jr.key(0)).power(jnp.array(0.5))
 
 
 TIMES = hnp.arrays(

@@ -243,16 +243,24 @@ def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
                 f"`{call}` has {model.roll}, which works on the weights, and a "
                 f"{type(model.transition).__name__}, which does not. Use `AutoRoll`."
             )
-        return None, model
+        return None, _prepared(model)
     reduction = model.transition.reduce(state.theta, state.hidden)
     if reduction is None:
-        return None, model
+        return None, _prepared(model)
     rolled = eqx.tree_at(
         lambda model: (model.transition, model.decoder),
         model,
-        (reduction.transition, model.decoder.spanned(reduction.span)),
+        (reduction.transition.prepared(), model.decoder.spanned(reduction.span)),
     )
     return reduction, rolled
+
+
+def _prepared(model):
+    """Returns the model with what all steps of its transition share made once."""
+    transition = model.transition.prepared()
+    if transition is model.transition:
+        return model
+    return eqx.tree_at(lambda model: model.transition, model, transition)
 
 
 def default_times(length: int, dtype) -> Times:

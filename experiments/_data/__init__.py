@@ -25,6 +25,7 @@ from .in_context import (
     Regressions as Regressions,
     Sinusoids as Sinusoids,
 )
+from .irregular import check_sampling as check_sampling, Sampling as Sampling
 from .labelled import Labelled as Labelled, load_labelled as load_labelled
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra
@@ -34,7 +35,10 @@ from .mnist import (
 )
 from .msd import make_msd as make_msd, make_msd_zero as make_msd_zero
 from .series import min_max as min_max, Series as Series, standard as standard
-from .silverbox import load_silverbox as load_silverbox
+from .silverbox import (
+    load_irregular_silverbox as load_irregular_silverbox,
+    load_silverbox as load_silverbox,
+)
 from .sine import make_sine as make_sine
 from .spirals import make_spirals as make_spirals
 from .traffic import load_metr_la as load_metr_la, load_pems08 as load_pems08

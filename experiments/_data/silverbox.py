@@ -11,6 +11,8 @@ import numpy as np
 
 from .arrays import finite_numbers, read_arrays
 from .dataset import Dataset, Split, unlabelled
+from .irregular import REACH, Sampling, windows
+from .made import stream
 
 
 FILE = "sysid_measured.npz"
@@ -23,6 +25,9 @@ LENGTH, STRIDE = 178, 64
 PIECES = 32
 # Channels before this one are outputs.
 INPUTS = 2
+# Steps of a window at irregular times, seven of the oscillator's periods given and seven
+# to forecast; training windows overlap.
+WINDOW, GIVEN, OVERLAP = 128, 64, 64
 MILLI = 1000
 
 
@@ -42,22 +47,15 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
 
     **Raises:** `ValueError` for a file that is not there, or is another one.
     """
-    volts = _read(folder / FILE)
-    multisine, arrow = volts[MULTISINE], volts[ARROW]
-    cut = len(multisine) * 3 // 4
-    fitted, kept = multisine[:cut], multisine[cut:]
+    fitted, kept, arrow = _parts(folder)
     # One unit for each signal, whatever its delay.
-    mean, std = (
-        np.repeat(of(fitted[:, [0, INPUTS]], axis=0), (INPUTS, 3))
-        for of in (np.mean, np.std)
-    )
-    beyond = np.abs(arrow[:, 0]) > np.abs(fitted[:, 0]).max()
-    inside = int(np.argmax(beyond)) if beyond.any() else len(arrow)
+    mean, std = (np.repeat(unit, (INPUTS, 3)) for unit in _units(fitted))
+    inside = _inside(arrow, fitted)
 
     def part(sequences: np.ndarray) -> Split:
         return unlabelled((sequences - mean) / std)
 
-    starts = range(0, cut - LENGTH + 1, STRIDE)
+    starts = range(0, len(fitted) - LENGTH + 1, STRIDE)
     size = len(kept) // PIECES
     return Dataset(
         "silverbox",
@@ -67,6 +65,66 @@ def load_silverbox(folder: pathlib.Path) -> Dataset:
         in_range=part(arrow[None, :inside]),
         scale=MILLI * std,
     )
+
+
+def load_irregular_silverbox(folder: pathlib.Path, sampling: Sampling) -> Dataset:
+    """Returns windows of 128 samples, `(example, time, 4)`, of the same recording at
+    irregular times and with samples missing, as `sampling` says: the output and the input
+    as they are seen, of mean 0 and deviation 1, NaN where a sample is missing; the output
+    that is wanted; and the time, in steps of the recording.
+
+    The parts are those of `load_silverbox`, but that the arrow too is cut in windows; those
+    wholly within the range of the training are `in_range`. In training and validation what
+    is wanted is missing with its sample, in the tests it never is. `scale` is that of the
+    output, in millivolts.
+
+    **Raises:** as `load_silverbox`.
+    """
+    fitted, kept, arrow = _parts(folder)
+    mean, std = _units(fitted)
+
+    def part(name: str, rows: np.ndarray, stride: int = WINDOW) -> Split:
+        made = windows(
+            (rows[:, [0, INPUTS + 1]] - mean) / std,
+            sampling,
+            stream(name),
+            length=WINDOW,
+            stride=stride,
+            complete=name == "test",
+        )
+        return unlabelled(made)
+
+    test = part("test", arrow)
+    return Dataset(
+        "silverbox",
+        part("train", fitted, OVERLAP),
+        part("validation", kept),
+        test,
+        in_range=test.head((_inside(arrow, fitted) - REACH) // WINDOW),
+        scale=MILLI * std[:1],
+    )
+
+
+def _parts(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the rows to train with, to validate with, and those of the arrow."""
+    volts = _read(folder / FILE)
+    multisine = volts[MULTISINE]
+    cut = len(multisine) * 3 // 4
+    return multisine[:cut], multisine[cut:], volts[ARROW]
+
+
+def _units(fitted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the mean and the deviation of the output and of the input."""
+    signals = fitted[:, [0, INPUTS]]
+    return signals.mean(axis=0), signals.std(axis=0)
+
+
+def _inside(arrow: np.ndarray, fitted: np.ndarray) -> int:
+    """Returns how many rows of the arrow there are before its output is beyond what the
+    training has.
+    """
+    beyond = np.abs(arrow[:, 0]) > np.abs(fitted[:, 0]).max()
+    return int(np.argmax(beyond)) if beyond.any() else len(arrow)
 
 
 def _read(path: pathlib.Path) -> np.ndarray:

@@ -11,20 +11,13 @@ from typing import Any
 
 from .cells import Cell, Table
 from .entries import Entry
+from .picture import framed, shown
 
 
 WIDTH, LEFT, RIGHT = 760, 290, 70
 BAR, GAP, TOP, BOTTOM = 13, 12, 74, 14
-COLOURS = (("#78909c", "#90a4ae"), ("#00897b", "#4db6ac"), ("#e07b39", "#f0a26b"))
-# A picture brings its own background, so that it can be read on a page of any colour.
-STYLE = """
-.back { fill: #fff } text { fill: #1f2a30; font: 13px system-ui, sans-serif }
-.title { font-size: 15px; font-weight: 600 } .grid { stroke: #dde3e6 }
-.tick { fill: #5b6a72; font-size: 11px } LIGHT
-@media (prefers-color-scheme: dark) {
-.back { fill: #1a1f24 } text { fill: #e6ecef } .grid { stroke: #39434a }
-.tick { fill: #a7b4bb } DARK
-}"""
+# Columns that can be told apart.
+MOST = 3
 
 
 def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
@@ -36,9 +29,9 @@ def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
     keys = dict(keys)
     title = keys.pop("title", "")
     table = Table.of(keys)
-    if len(table.columns) > len(COLOURS) or len(table.labels) > 1:
+    if len(table.columns) > MOST or len(table.labels) > 1:
         raise ValueError(
-            f"a picture has one label and at most {len(COLOURS)} columns; got "
+            f"a picture has one label and at most {MOST} columns; got "
             f"{len(table.labels)} and {len(table.columns)}"
         )
     rows = [
@@ -50,10 +43,7 @@ def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
     across = (WIDTH - LEFT - RIGHT) / max(high - low, 1)
     group = BAR * len(table.columns) + GAP
     height = TOP + group * len(rows) + BOTTOM
-    parts = [
-        f'<rect class="back" width="{WIDTH}" height="{height}" rx="12"/>',
-        f'<text class="title" x="16" y="26">{html.escape(title)}</text>',
-    ]
+    parts = []
     for power in range(low, high + 1):
         x = LEFT + (power - low) * across
         parts.append(f'<path class="grid" d="M{x:.1f} {TOP - 6}V{height - BOTTOM}"/>')
@@ -82,21 +72,15 @@ def bars(keys: dict[str, Any], entries: Sequence[Entry]) -> str:
         f"{label}: " + ", ".join(said for _, said in figures) for label, figures in rows
     )
     names = " and ".join(column["title"] for column in table.columns)
-    words = html.escape(f"{title}, {names}. {told}", quote=True)
-    frame = f'viewBox="0 0 {WIDTH} {height}" role="img" aria-label="{words}"'
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {frame}>\n<style>{_style()}\n</style>'
-    )
-    return "\n".join([head, *parts, "</svg>\n"])
+    words = f"{title}, {names}. {told}"
+    return framed(WIDTH, height, title, words, parts, colours=MOST)
 
 
 def _figures(
     cells: Sequence[Cell | str], entries: Sequence[Entry]
 ) -> list[tuple[float, str]]:
     """Returns each cell's figure, and how it is written."""
-    if texts := [cell for cell in cells if isinstance(cell, str)]:
-        raise ValueError(f"a bar needs a figure; got {texts[0]!r}")
-    asked = [cell for cell in cells if isinstance(cell, Cell)]
+    asked = shown(cells, "a bar")
     return [(cell.sample(entries).mean, cell.text(entries)) for cell in asked]
 
 
@@ -104,11 +88,3 @@ def _log(value: float) -> float:
     if not value > 0 or not math.isfinite(value):
         raise ValueError(f"a bar needs a figure above zero; got {value}")
     return math.log10(value)
-
-
-def _style() -> str:
-    light, dark = (
-        " ".join(f".c{i} {{ fill: {pair[k]} }}" for i, pair in enumerate(COLOURS))
-        for k in (0, 1)
-    )
-    return STYLE.replace("LIGHT", light).replace("DARK", dark)

@@ -35,13 +35,13 @@ def chart(title: str, curves: Mapping[str, Points]) -> str:
         return round(across, 1), round(HEIGHT - BOTTOM - up, 1)
 
     parts = [f'<text x="{LEFT}" y="15" class="title">{html.escape(title)}</text>']
-    for tick in _ticks(low, high):
+    for tick in ticks(low, high):
         value = 10**tick if logarithmic else tick
         _, y = place(first, value)
         parts.append(f'<path class="grid" d="M{LEFT} {y}H{WIDTH - RIGHT}"/>')
         about = f'x="{LEFT - 6}" y="{y + 4}" text-anchor="end"'
         parts.append(f"<text {about}>{value:.3g}</text>")
-    for tick in _ticks(first, last):
+    for tick in ticks(first, last):
         x, _ = place(tick, 10**low if logarithmic else low)
         about = f'x="{x}" y="{HEIGHT - 12}" text-anchor="middle"'
         parts.append(f"<text {about}>{tick:g}</text>")
@@ -77,7 +77,7 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _ticks(low: float, high: float) -> list[float]:
+def ticks(low: float, high: float) -> list[float]:
     """Returns some four round numbers in a range."""
     rough = (high - low) / 4
     unit = 10 ** math.floor(math.log10(rough))

@@ -4,6 +4,7 @@ from .controlled import (
     AbstractField as AbstractField,
     BracketField as BracketField,
     Controlled as Controlled,
+    ControlledGaps as ControlledGaps,
     Field as Field,
     SignatureField as SignatureField,
 )
@@ -36,4 +37,5 @@ from .s5 import S5 as S5
 from .s6 import S6 as S6
 from .stack import Stack as Stack
 from .thinned import Thinned as Thinned
+from .told import TOLD as TOLD, Told as Told
 from .transformer import Transformer as Transformer

@@ -148,19 +148,18 @@ class Controlled(AbstractCell):
         inputs = self.encode.in_features
         assert isinstance(inputs, int)
         nothing = jnp.zeros(self.hidden_size)
-        path = LogSignature.zero(1 + inputs)
+        path = LogSignature.zero(self.channels(inputs))
         zero = jnp.zeros((), int)
         return Carry(nothing, path, zero, jnp.zeros(inputs), zero > 0, nothing)
 
     def __call__(self, carry: Carry, x: Float[Array, " d"]) -> Carry:
         full = carry.steps == self.window
-        empty = LogSignature.zero(1 + len(x))
+        empty = LogSignature.zero(self.channels(len(x)))
         start = jnp.where(full, carry.hidden, carry.start)
         path = jax.tree.map(
             lambda new, old: jnp.where(full, new, old), empty, carry.path
         )
-        dx = jnp.concatenate([jnp.full(1, self.pace, x.dtype), x - carry.x])
-        path = path.extended(dx)
+        path = path.extended(self.increment(carry.x, x))
         after = Carry(
             start,
             path,
@@ -176,6 +175,16 @@ class Controlled(AbstractCell):
             lambda new, old: jnp.where(carry.begun, new, old), after, begin
         )
 
+    def channels(self, inputs: int) -> int:
+        """Returns how many channels the path of so many inputs has."""
+        return 1 + inputs
+
+    def increment(
+        self, before: Float[Array, " d"], x: Float[Array, " d"]
+    ) -> Float[Array, " c"]:
+        """Returns what the path does from one observation to the next."""
+        return jnp.concatenate([jnp.full(1, self.pace, x.dtype), x - before])
+
     def hidden(self, carry: Carry) -> Float[Array, " h"]:
         return carry.hidden
 
@@ -185,6 +194,26 @@ class Controlled(AbstractCell):
         state = self.solver.init(term, begin, end, start, path)
         hidden, *_ = self.solver.step(term, begin, end, start, path, state, False)
         return hidden
+
+
+class ControlledGaps(Controlled):
+    """The same along a path of observations with gaps at irregular times, as `Told` tells
+    of them: of the values last seen, of counts of those seen (the observational intensity
+    of Kidger et al. 2020, section 3), and of the time itself. In a gap a value stands
+    still, so that what is read at a step has seen no later one.
+
+    **Arguments:** those of `Controlled`, but that `field` has as many channels as there are
+    inputs. `length` is in units of time: over it the channels of time and counts gain one.
+    """
+
+    __init__ = Controlled.__init__
+
+    def channels(self, inputs: int) -> int:
+        return inputs
+
+    def increment(self, before, x):
+        values = len(x) // 2
+        return jnp.concatenate([x[:values] - before[:values], self.pace * x[values:]])
 
 
 def _network(channels: int, hidden_size: int, width: int, key: Any) -> eqx.nn.MLP:

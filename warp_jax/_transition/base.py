@@ -112,8 +112,27 @@ class AbstractTransition(eqx.Module):
         return False
 
     def power(self, steps: Scalar) -> PyTree[Array]:
-        """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`."""
-        raise TypeError(f"`{type(self).__name__}` has no powers of A but whole ones.")
+        """Returns the gain of a real number of steps, `A^steps`, for `ContinuousTime`; by
+        default that of `flow`.
+        """
+        flow = self.flow()
+        if flow is self:
+            raise TypeError(
+                f"`{type(self).__name__}` has no powers of A but whole ones."
+            )
+        return flow.power(steps)
+
+    def flow(self) -> "AbstractTransition":
+        """Returns this transition for many calls of `power`, with what all powers share
+        made once; by default there is nothing to make.
+        """
+        return self
+
+    def prepared(self) -> "AbstractTransition":
+        """Returns this transition for a sequence, with what all steps share made once; by
+        default there is nothing to make.
+        """
+        return self
 
     @property
     def gain_size(self) -> int:

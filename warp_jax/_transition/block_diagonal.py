@@ -10,6 +10,7 @@ from .._check import check_integer
 from .._types import Weights
 from .base import AbstractTransition, check_sizes
 from .eigen import bounded_matrix, eigenvalues
+from .flow import Flow
 
 
 class BlockDiagonalTransition(AbstractTransition):
@@ -64,9 +65,22 @@ class BlockDiagonalTransition(AbstractTransition):
 
     def gain(self) -> Float[Array, "n b b"]:
         # What the cut took off the last block must not come back in its powers.
+        return self._cut(jnp.zeros((self.block_size, self.block_size)))
+
+    def _cut(self, outside: Float[Array, "b b"]) -> Float[Array, "n b b"]:
+        """Returns the blocks, with the entries of another one in place of those cut off."""
         inside = jnp.arange(len(self.blocks) * self.block_size) < self.state_size
         inside = inside.reshape(-1, self.block_size)
-        return jnp.where(inside[:, :, None] & inside[:, None, :], self.blocks, 0)
+        kept = inside[:, :, None] & inside[:, None, :]
+        return jnp.where(kept, self.blocks, outside[None].astype(self.blocks.dtype))
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def flow(self) -> Flow:
+        # Zeros would have no logarithm; what is cut off stands still.
+        return Flow(self, self._cut(jnp.eye(self.block_size)))
 
     def compose(self, later: Array, earlier: Array) -> Array:
         return jnp.matmul(later, earlier)

@@ -2,13 +2,12 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import jax.scipy.linalg as jsl
 from jaxtyping import Array, Complex, Float, Int, PyTree
 
-from .._check import check_positive, check_values
-from .._types import Scalar, Weights
+from .._check import check_positive
+from .._types import Weights
 from .base import AbstractTransition, Reduction
-from .logarithm import log_one_plus
+from .flow import Flow
 
 
 class ContinuousTime(AbstractTransition):
@@ -40,14 +39,17 @@ class ContinuousTime(AbstractTransition):
 
         - `transition`: of which A has real powers. `SpectralTransition` and
             `OscillatoryTransition`, as the `dynamics` of a `SubspaceTransition`, have them
-            always. A `LowRankTransition` has them as long as no eigenvalue turns by a
-            quarter of a circle in a step, or shrinks to a fifth; `DiagonalTransition` and
-            `SumTransition` as long as they stay positive.
+            always. A `LowRankTransition`, `DenseTransition` or `BlockDiagonalTransition`
+            has them as long as no eigenvalue turns by a quarter of a circle in a step, or
+            shrinks to a fifth; `DiagonalTransition` and `SumTransition` as long as they
+            stay positive. A power of a dense A is an exponential of a whole matrix for
+            each step, of work cubic in the state: for small ones.
         - `unit`: the time that one step of `transition` stands for, in the unit of `ts`,
             positive; usually the mean time between observations.
 
         **Raises:** `TypeError` for a kind of transition without such powers; where a
-        low-rank A has left their range, a call raises `ValueError`.
+        low-rank, dense or block-diagonal A has left their range, a call raises
+        `ValueError`.
         """
         call = "ContinuousTime(transition, unit)"
         if not isinstance(transition, AbstractTransition) or not transition.divisible:
@@ -81,8 +83,12 @@ class ContinuousTime(AbstractTransition):
         reduction = self.transition.reduce(theta, hidden)
         if reduction is None:
             return None
-        flow = ContinuousTime(Flow(reduction.transition), self.unit)
+        flow = ContinuousTime(Flow.of(reduction.transition), self.unit)
         return Reduction(flow, reduction.start, reduction.span)
+
+    def prepared(self) -> "ContinuousTime":
+        """Returns this transition with the logarithm of A, if it takes one, made once."""
+        return ContinuousTime(self.transition.flow(), self.unit)
 
     def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
         """Returns the eigenvalues of A, that of one `unit`."""
@@ -123,48 +129,3 @@ class ContinuousTime(AbstractTransition):
     @property
     def compose_work(self) -> int:
         return self.transition.compose_work
-
-
-class Flow(AbstractTransition):
-    """A small transition that knows the logarithm of its A, for many powers of it."""
-
-    transition: AbstractTransition
-    rate: Float[Array, "p p"]
-    state_size: int = eqx.field(static=True)
-    input_size: int = eqx.field(static=True)
-
-    def __init__(self, transition: AbstractTransition):
-        """**Arguments:** the transition, of which A is a matrix of moderate size."""
-        self.transition = transition
-        self.state_size = transition.state_size
-        self.input_size = transition.input_size
-        A = transition.matrix()
-        rate = log_one_plus(A - jnp.eye(len(A), dtype=A.dtype))
-        tolerance = jnp.finfo(A.dtype).eps ** 0.6 * jnp.max(jnp.abs(A))
-        wrong = ~(jnp.max(jnp.abs(jsl.expm(rate) - A)) < tolerance)
-        message = (
-            "`ContinuousTime(transition, unit)` has an A without real powers: some "
-            "direction turns by a quarter of a circle in a `unit`, or shrinks to a fifth. "
-            "Use a shorter `unit`, or `SpectralTransition` as `dynamics` of a "
-            "`SubspaceTransition`."
-        )
-        self.rate = check_values(rate, wrong, message)
-
-    @property
-    def divisible(self) -> bool:
-        return True
-
-    def power(self, steps: Scalar) -> Float[Array, "p p"]:
-        return jsl.expm(steps * self.rate)
-
-    def apply(self, theta: Weights) -> Weights:
-        return self.transition.apply(theta)
-
-    def inject(self, dx: Float[Array, " c"]) -> Weights:
-        return self.transition.inject(dx)
-
-    def matrix(self) -> Float[Array, "p p"]:
-        return self.transition.matrix()
-
-    def input_matrix(self) -> Float[Array, "p c"]:
-        return self.transition.input_matrix()

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float
 from .._types import Weights
 from .base import AbstractTransition, check_sizes
 from .eigen import bounded_matrix
+from .flow import Flow
 
 
 class DenseTransition(AbstractTransition):
@@ -40,6 +41,13 @@ class DenseTransition(AbstractTransition):
 
     def bounded(self, radius: float) -> "DenseTransition":
         return eqx.tree_at(lambda t: t.A, self, bounded_matrix(self.A, radius))
+
+    @property
+    def divisible(self) -> bool:
+        return True
+
+    def flow(self) -> Flow:
+        return Flow.of(self)
 
     def hold(self, gain: Float[Array, "p p"]) -> "HeldMatrix":
         return HeldMatrix(gain)
