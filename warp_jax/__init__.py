@@ -59,6 +59,7 @@ from ._initial import (
     LearntInitial as LearntInitial,
     NoisyInitial as NoisyInitial,
 )
+from ._layout import SplitRows as SplitRows
 from ._loss import (
     bits_per_dim as bits_per_dim,
     cross_entropy as cross_entropy,
