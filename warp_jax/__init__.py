@@ -82,6 +82,7 @@ from ._roll import (
     AutoRoll as AutoRoll,
     ChunkedRoll as ChunkedRoll,
     ConvolutionRoll as ConvolutionRoll,
+    SequenceParallelRoll as SequenceParallelRoll,
     SequentialRoll as SequentialRoll,
 )
 from ._save import load as load, save as save
