@@ -1,5 +1,11 @@
-"""Run in a process of its own with eight devices: fits with a mesh are fits without."""
+"""Run in a process of its own with eight devices: fits with a mesh are fits without.
 
+    python -m tests.meshes PART ...
+
+A part is `data`, `tensor`, `sequence`, `rolls` or `refusals`, with `-x64` in double.
+"""
+
+import contextlib
 import sys
 
 import equinox as eqx
@@ -8,33 +14,69 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optax
+from jax.sharding import PartitionSpec
 
 import warp_jax as wj
+import warp_jax._fit as fitting
 
-from .helpers import assert_close, make_model, make_sequence, x64
+from .helpers import assert_close, make_model, make_sequence, named_arrays, x64
 from .oracle import Choices
+from .test_rolls import expected, make_mask, told
+from .traffic import received
 
 
 def trees(history, model):
     return history.loss, eqx.filter(model, eqx.is_inexact_array)
 
 
-def compare(transition, mesh):
-    model = make_model(Choices(transition))
-    xs, ts = zip(*(make_sequence(8, seed) for seed in range(24)))
-    xs, ts = jnp.stack(xs), jnp.stack(ts)
-    options = {"steps": 20, "key": jr.key(0), "report": None}
-    options |= {"project": wj.RadiusBound(1.0)}
+def loss(model, batch, key):
+    xs, ts = batch
+    return wj.mse(jax.vmap(model)(xs, ts), jnp.cumsum(xs, axis=1))
 
-    def loss(model, batch, key):
-        xs, ts = batch
-        return wj.mse(jax.vmap(model)(xs, ts), jnp.cumsum(xs, axis=1))
 
-    def train(**more):
-        batches = wj.Batches((xs, ts), 16, key=jr.key(1))
-        return wj.fit(model, loss, batches, optax.adam(3e-3), **options, **more)
+def sequences(steps=8):
+    xs, ts = zip(*(make_sequence(steps, seed) for seed in range(24)))
+    return jnp.stack(xs), jnp.stack(ts)
 
-    (one, alone), (many, shared) = train(), train(mesh=mesh)
+
+def train(model, data=None, **more):
+    """Returns what twenty steps make of a model, with its history."""
+    data = sequences() if data is None else data
+    batches = data if callable(data) else wj.Batches(data, 16, key=jr.key(1))
+    options = {"steps": 20, "key": jr.key(0), "report": None} | more
+    return wj.fit(model, loss, batches, optax.adam(3e-3), **options)
+
+
+@contextlib.contextmanager
+def spied():
+    """Gives a list of what the last step of each training got and gave."""
+    update, seen = fitting._update, []
+
+    def spy(*given):
+        made = update(*given)
+        seen[:] = [(update, given, made)]
+        return made
+
+    fitting._update = spy
+    try:
+        yield seen
+    finally:
+        fitting._update = update
+
+
+def compiled(seen) -> str:
+    ((update, given, _),) = seen
+    return update.lower(*given).compile().compiled.as_text()
+
+
+def data():
+    """Examples split."""
+    mesh = jax.make_mesh((8,), ("batch",))
+    bounded = {"project": wj.RadiusBound(1.0)}
+    single = not jax.config.read("jax_enable_x64")
+    model = make_model(Choices("dense" if single else "low_rank"))
+    one, alone = train(model, **bounded)
+    many, shared = train(model, **bounded, mesh=mesh)
     for leaf in jax.tree.leaves(eqx.filter(many, eqx.is_array)):
         assert leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8
     assert_close(trees(shared, many), trees(alone, one))
@@ -45,51 +87,236 @@ def compare(transition, mesh):
         outputs, carry = jax.vmap(run)(xs, ts, window.take(carry))
         return wj.mse(outputs, xs), carry
 
-    carry = jax.vmap(model.init)(xs[:8, 0], ts[:8, 0])
+    xs, ts = sequences()
+    options = {"steps": 20, "key": jr.key(0), "report": None} | bounded
+    options |= {"carry": jax.vmap(model.init)(xs[:8, 0], ts[:8, 0])}
     windows = wj.Windows((np.asarray(xs[:8]), np.asarray(ts[:8])), 4)
-    options |= {"carry": carry, "optimizer": optax.adam(3e-3)}
-    one, alone = wj.fit(model, carried, windows, **options)
-    many, shared = wj.fit(model, carried, windows, **options, mesh=mesh)
+    optimizer = optax.adam(3e-3)
+    one, alone = wj.fit(model, carried, windows, optimizer, **options)
+    many, shared = wj.fit(model, carried, windows, optimizer, **options, mesh=mesh)
     assert_close(trees(shared, many), trees(alone, one))
 
 
-def refuse(mesh):
-    def fit(batch, mesh, loss=lambda model, batch, key: jnp.mean(batch) * model):
-        options = {"steps": 1, "key": jr.key(0), "report": None, "mesh": mesh}
-        return wj.fit(jnp.ones(()), loss, [batch], optax.sgd(0.1), **options)
+SPLIT = {
+    "dense": {"A": (5, 20), "B": (5, 2)},
+    "low_rank": {"U": (5, 3), "V": (5, 3), "B": (5, 2)},
+    "subspace_dense": {"P": (5, 3)},
+}
 
-    for batch, given, kind, part in (
-        (jnp.ones(12), mesh, ValueError, "divides by the 8 devices of the mesh; got"),
-        (jnp.ones(()), mesh, ValueError, "got shape ()"),
-        (jnp.ones(8), "cpu", TypeError, "needs a `jax.sharding.Mesh` for `mesh`"),
-        
+
+def tensor():
+    """Examples split over two, the rows of what is large over four."""
+    mesh = jax.make_mesh((2, 4), ("batch", "state"))
+    split = {"mesh": mesh, "placement": wj.SplitRows("state", least=20)}
+    kinds = ("low_rank", "subspace_dense", "dense")
+    kinds = kinds if jax.config.read("jax_enable_x64") else kinds[-1:]
+    for kind in kinds:
+        # A state of 20, which divides by four.
+        model = make_model(Choices(kind, decoder="observing"))
+        one, alone = train(model)
+        with spied() as seen:
+            many, shared = train(model, **split)
+        assert_close(trees(shared, many), trees(alone, one), kind)
+        adam = seen[0][2].optimizer_state[0]
+        parts = many.transition, adam.mu.transition, adam.nu.transition
+        for part in parts:
+            for name, shape in SPLIT[kind].items():
+                pieces = getattr(part, name).addressable_shards
+                assert {piece.data.shape for piece in pieces} == {shape}, name
+                # Four different pieces, each on the two devices that share examples.
+                assert len({str(piece.index) for piece in pieces}) == 4, name
+    network = eqx.nn.MLP(1, 2, 9, 2, jax.nn.silu, key=jr.key(5))
+    decoder = wj.NetworkDecoder(network)
+    large = wj.WARP(
+        decoder=decoder,
+        transition=wj.DenseTransition(128, 2),
+        initial=wj.LearntInitial(decoder.flatten(network)),
+    )
+    with spied() as seen:
+        train(large, steps=1, mesh=mesh, placement=wj.SplitRows("state"))
+    # Neither A nor its gradient is put together anywhere.
+    text = compiled(seen)
+    assert "[32,128]" in text and "[128,128]" not in text
+    bound = wj.RadiusBound(1.0)
+    assert_close(
+        *(trees(*train(model, project=bound, **more)[::-1]) for more in (split, {}))
+    )
+    own = lambda model, mesh: eqx.tree_at(  # noqa: E731
+        lambda m: m.transition.A,
+        jax.tree.map(lambda _: PartitionSpec(), eqx.filter(model, eqx.is_array)),
+        PartitionSpec(None, "state"),
+    )
+    many, shared = train(model, mesh=mesh, placement=own)
+    assert many.transition.A.sharding.spec == PartitionSpec(None, "state")
+    assert_close(trees(shared, many), trees(alone, one), "by columns")
+
+
+def sequence():
+    """Examples split over two, time over four; also with what is large split too."""
+    mesh = jax.make_mesh((2, 4), ("batch", "time"))
+    kinds = ("low_rank", "spectral", "block", "subspace_dense")
+    kinds = kinds if jax.config.read("jax_enable_x64") else ("low_rank",)
+    for kind in kinds:
+        model = make_model(Choices(kind, decoder="observing"))
+        split = make_model(
+            Choices(kind, decoder="observing"),
+            roll=wj.SequenceParallelRoll(mesh, "time"),
+        )
+        # Eleven steps do not divide by four.
+        steps = sequences(11)
+        one, alone = train(model, steps)
+        many, shared = train(split, steps, mesh=mesh)
+        many = eqx.tree_at(lambda m: m.roll, many, model.roll)
+        assert_close(trees(shared, many), trees(alone, one), kind)
+    cube = jax.make_mesh((2, 2, 2), ("batch", "time", "state"))
+    split = eqx.tree_at(lambda m: m.roll, model, wj.SequenceParallelRoll(cube, "time"))
+    rows = wj.SplitRows("state", least=20)
+    many, shared = train(split, steps, mesh=cube, placement=rows)
+    many = eqx.tree_at(lambda m: m.roll, many, model.roll)
+    assert_close(trees(shared, many), trees(alone, one), "all three")
+
+
+def rolls():
+    """The roll alone against the oracle, values and gradients; then what is split."""
+    # Makes arrays as it is imported, which processes must not before they are joined.
+    from .test_continuous import make_timed
+
+    mesh = jax.make_mesh((8,), ("time",))
+    for roll, kind, length, mask in (
+        (wj.AutoRoll(), "dense", 16, "none"),
+        (wj.ChunkedRoll(4), "low_rank", 31, "holes"),
+        (wj.SequentialRoll(segment=3), "block", 3, "leading"),
+        (wj.AssociativeRoll(), "subspace_spectral", 17, "trailing"),
     ):
-        try:
-            fit(batch, given)
-        except kind as error:
-            assert part in str(error), error
-        else:
-            raise AssertionError(part)
+        split = wj.SequenceParallelRoll(mesh, "time", roll)
+        want, want_slopes = expected(kind, length, mask)
+        model = make_model(Choices(kind, "learnt"), roll=split)
+        got, (slopes, *others) = told(
+            model, *make_sequence(length), make_mask(mask, length)
+        )
+        assert_close(got, want, f"{kind} {length}")
+        got_slopes = named_arrays(slopes) | dict(zip(("xs", "ts"), others))
+        assert_close(got_slopes, want_slopes, f"gradient in {kind} ")
+
+    split = wj.SequenceParallelRoll(mesh, "time")
+    xs, ts = make_sequence(29)
+    reset, mask = jnp.arange(29) % 9 == 5, make_mask("holes", 29)
+
+    @eqx.filter_jit
+    def run(model, given):
+        def square(model):
+            outputs, state = model.run(xs, ts, **given)
+            return jnp.mean(outputs**2), (outputs, state.theta)
+
+        slopes, values = eqx.filter_grad(square, has_aux=True)(model)
+        return values, (slopes.transition, slopes.decoder, slopes.initial)
+
+    def compare(model, given):
+        pair = (eqx.tree_at(lambda m: m.roll, model, r) for r in (split, wj.AutoRoll()))
+        assert_close(*(run(model, given) for model in pair), str(given))
+
+    model = make_model(Choices("low_rank"))
+    compare(model, {"reset": reset, "mask": mask})
+    compare(make_timed(Choices("spectral"))[1], {"mask": mask})
+    other = eqx.tree_at(lambda m: m.roll, model, split)
+    # One sequence that is shorter than there are devices, and outside `jit`.
+    assert_close(other(xs[:3]), model(xs[:3]))
+    assert_close(wj.forecast(other, xs[:1], 2), wj.forecast(model, xs[:1], 2))
+
+    diagonal = make_model(Choices("diagonal"), roll=split)
+    weights = jax.jit(lambda xs: diagonal.weights(xs))
+    long = make_sequence(64)[0]
+    assert {p.data.shape for p in weights(long).addressable_shards} == {(8, 14)}
+    # From one device to the next go states, and nothing that grows with the length.
+    few = [
+        sum(received(weights.lower(xs).compile().as_text()).values())
+        for xs in (long, make_sequence(512)[0])
+    ]
+    assert few[0] == few[1] < 8 * 8 * 2 * 14, few
+
+
+def refusals():
+    mesh = jax.make_mesh((8,), ("batch",))
+    two = jax.make_mesh((2, 4), ("batch", "state"))
+
+    def fit(batch=jnp.ones(8), mesh=mesh, loss=None, model=jnp.ones(()), **more):
+        loss = loss or (lambda model, batch, key: jnp.mean(batch) * jnp.mean(model))
+        options = {"steps": 1, "key": jr.key(0), "report": None, "mesh": mesh} | more
+        return wj.fit(model, loss, [batch], optax.sgd(0.1), **options)
+
+    rows, square = wj.SplitRows("state"), jnp.ones((64, 64))
+    columns = lambda model, mesh: PartitionSpec(None, "batch")  # noqa: E731
+    for kind, part, given in (
+        (
+            ValueError,
+            "divides by the 8 devices of the mesh; got",
+            {"batch": jnp.ones(12)},
+        ),
+        (ValueError, "got shape ()", {"batch": jnp.ones(())}),
+        (TypeError, "needs a `jax.sharding.Mesh` for `mesh`", {"mesh": "cpu"}),
+        (
+            ValueError,
+            "needs a `mesh` to have a `placement`",
+            {"mesh": None, "placement": rows},
+        ),
+        (
+            ValueError,
+            "needs a mesh with an axis 'state'; got the axes ('batch',)",
+            {"placement": rows},
+        ),
+        (
+            ValueError,
+            "rows that divide by 4. The shapes are [(66, 64)]",
+            {"mesh": two, "placement": rows, "model": jnp.ones((66, 64))},
+        ),
+        (ValueError, "none has 4096 numbers", {"mesh": two, "placement": rows}),
+        (
+            ValueError,
+            "cannot split the array  of shape (3, 3)",
+            {"placement": columns, "model": jnp.ones((3, 3))},
+        ),
+        (
+            TypeError,
+            "of a `PartitionSpec` each",
+            {"placement": lambda model, mesh: {}, "model": square},
+        ),
+        (
+            TypeError,
+            "of a `PartitionSpec` each",
+            {"placement": lambda model, mesh: "x", "model": square},
+        ),
+    ):
+        refused(lambda given=given: fit(**given), kind, part)
+    for kind, part, given in (
+        (TypeError, "needs a `jax.sharding.Mesh` for `mesh`", ("cpu", "time")),
+        (ValueError, "one of ('batch',); got axis='time'", (mesh, "time")),
+        (ValueError, "not linear", (mesh, "batch", wj.SequentialRoll(limit=1.0))),
+    ):
+        refused(lambda given=given: wj.SequenceParallelRoll(*given), kind, part)
     model = make_model()
 
-    def loss(scale, batch, key):
+    def scaled(scale, batch, key):
         return scale * jnp.mean(jax.vmap(model.last)(batch))
 
     grown = jnp.full((8, 6, 2), 1e30).at[:5].set(0.0).at[:, ::2].set(-1e38)
+    told = "stopped at step 0: the loss was nan"
+    refused(lambda: fit(grown, loss=scaled), FloatingPointError, told)
+
+
+def refused(act, kind, part):
     try:
-        fit(grown, mesh, loss)
-    except FloatingPointError as error:
-        assert "stopped at step 0: the loss was nan" in str(error), error
+        act()
+    except kind as error:
+        assert part in str(error), error
     else:
-        raise AssertionError("an overflow passed")
+        raise AssertionError(f"not refused: {part}")
 
 
 if __name__ == "__main__":
     jax.config.update("jax_disable_most_optimizations", True)
     assert jax.device_count() == 8
-    mesh = jax.make_mesh((8,), ("batch",))
-    with x64(sys.argv[1] == "x64"):
-        compare(sys.argv[2], mesh)
-    if sys.argv[1] == "f32":
-        refuse(mesh)
+    for part in sys.argv[1:]:
+        name, _, precision = part.partition("-")
+        with x64(precision == "x64"):
+            globals()[name]()
     print("all equal")
