@@ -5,7 +5,6 @@
 A part is `data`, `tensor`, `sequence`, `rolls` or `refusals`, with `-x64` in double.
 """
 
-import contextlib
 import sys
 
 import equinox as eqx
@@ -17,12 +16,11 @@ import optax
 from jax.sharding import PartitionSpec
 
 import warp_jax as wj
-import warp_jax._fit as fitting
 
 from .helpers import assert_close, make_model, make_sequence, named_arrays, x64
 from .oracle import Choices
 from .test_rolls import expected, make_mask, told
-from .traffic import received
+from .traffic import compiled, spied
 
 
 def trees(history, model):
@@ -45,28 +43,6 @@ def train(model, data=None, **more):
     batches = data if callable(data) else wj.Batches(data, 16, key=jr.key(1))
     options = {"steps": 20, "key": jr.key(0), "report": None} | more
     return wj.fit(model, loss, batches, optax.adam(3e-3), **options)
-
-
-@contextlib.contextmanager
-def spied():
-    """Gives a list of what the last step of each training got and gave."""
-    update, seen = fitting._update, []
-
-    def spy(*given):
-        made = update(*given)
-        seen[:] = [(update, given, made)]
-        return made
-
-    fitting._update = spy
-    try:
-        yield seen
-    finally:
-        fitting._update = update
-
-
-def compiled(seen) -> str:
-    ((update, given, _),) = seen
-    return update.lower(*given).compile().compiled.as_text()
 
 
 def data():
@@ -222,17 +198,6 @@ def rolls():
     # One sequence that is shorter than there are devices, and outside `jit`.
     assert_close(other(xs[:3]), model(xs[:3]))
     assert_close(wj.forecast(other, xs[:1], 2), wj.forecast(model, xs[:1], 2))
-
-    diagonal = make_model(Choices("diagonal"), roll=split)
-    weights = jax.jit(lambda xs: diagonal.weights(xs))
-    long = make_sequence(64)[0]
-    assert {p.data.shape for p in weights(long).addressable_shards} == {(8, 14)}
-    # From one device to the next go states, and nothing that grows with the length.
-    few = [
-        sum(received(weights.lower(xs).compile().as_text()).values())
-        for xs in (long, make_sequence(512)[0])
-    ]
-    assert few[0] == few[1] < 8 * 8 * 2 * 14, few
 
 
 def refusals():

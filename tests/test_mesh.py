@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import shutil
 import socket
 import subprocess
 import sys
@@ -42,8 +43,8 @@ def finished(*processes: subprocess.Popen, seconds: int = 300) -> list[str]:
     return told
 
 
-def in_eight(*parts: str):
-    (told,) = finished(started(8, "tests.meshes", *parts))
+def in_eight(*parts: str, module: str = "tests.meshes"):
+    (told,) = finished(started(8, module, *parts))
     assert told.strip().endswith("all equal")
 
 
@@ -61,6 +62,29 @@ def test_eight_devices_train_as_one(way, precision):
 @pytest.mark.slow
 def test_time_on_eight_devices_is_the_recurrence():
     in_eight("rolls-x64")
+
+
+@pytest.mark.slow
+def test_what_travels_is_what_the_page_of_devices_says():
+    in_eight(module="tests.traffic")
+
+
+@pytest.mark.slow
+def test_what_eight_devices_wrote_is_read_on_two_and_on_one(tmp_path):
+    through, halves = tmp_path / "through", tmp_path / "halves"
+    for folder, steps in (through, 20), (halves, 10):
+        folder.mkdir()
+        finished(started(8, "tests.restores", folder, steps))
+    goal = np.load(through / "8.npz")
+    for devices in (2, 1):
+        folder = shutil.copytree(halves, tmp_path / f"on {devices}")
+        finished(started(devices, "tests.restores", folder, 20))
+        got = np.load(folder / f"{devices}.npz")
+        assert set(got) == set(goal)
+        for name in goal:
+            np.testing.assert_allclose(
+                got[name], goal[name], 1e-10, 1e-10, err_msg=name
+            )
 
 
 @pytest.mark.slow

@@ -1,8 +1,24 @@
-"""A compiled step -> the bytes that a device receives in it, by the kind of collective."""
+"""A compiled step -> the bytes that a device receives in it, by the kind of collective.
 
+    python -m tests.traffic
+
+With eight devices it prints the table of `docs/devices.md`.
+"""
+
+import contextlib
 import math
 import re
 from collections import Counter
+from collections.abc import Iterator
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+
+import warp_jax as wj
+import warp_jax._fit as fitting
 
 
 WIDTH = {"f64": 8, "s64": 8, "u64": 8, "f32": 4, "s32": 4, "u32": 4, "pred": 1}
@@ -78,3 +94,74 @@ def received(text: str) -> Counter:
         return summed
 
     return total(entry)
+
+
+@contextlib.contextmanager
+def spied() -> Iterator[list]:
+    """Gives a list of what the last step of each training got and gave."""
+    update, seen = fitting._update, []
+
+    def spy(*given):
+        made = update(*given)
+        seen[:] = [(update, given, made)]
+        return made
+
+    fitting._update = spy
+    try:
+        yield seen
+    finally:
+        fitting._update = update
+
+
+def compiled(seen) -> str:
+    ((update, given, _),) = seen
+    return update.lower(*given).compile().compiled.as_text()
+
+
+def traffic():
+    """What a step receives is what the page of devices says, and says why."""
+
+    def measured(transition, axes, last, steps=64, **more):
+        mesh = jax.make_mesh(tuple(axes.values()), tuple(axes))
+        split = wj.SequenceParallelRoll(mesh, "time") if "time" in axes else None
+        network = eqx.nn.MLP(1, 2, 25, 2, jax.nn.silu, key=jr.key(0))
+        decoder = wj.NetworkDecoder(network)
+        model = wj.WARP(
+            decoder=decoder,
+            transition=transition(decoder.state_size),
+            initial=wj.LearntInitial(decoder.flatten(network)),
+            roll=split or wj.AutoRoll(),
+        )
+        read = lambda model, xs: (model.last if last else model)(xs)  # noqa: E731
+        loss = lambda m, xs, key: jnp.mean(jax.vmap(read, (None, 0))(m, xs) ** 2)  # noqa: E731
+        options = {"steps": 1, "key": jr.key(0), "report": None, "mesh": mesh} | more
+        xs = [jr.normal(jr.key(1), (16, steps, 2))]
+        with spied() as seen:
+            wj.fit(model, loss, xs, optax.adam(1e-3), **options)
+        weights = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
+        got = received(compiled(seen)).total()
+        return got, 4 * sum(leaf.size for leaf in weights), 4 * 16 * steps * 752
+
+    dense = lambda size: wj.DenseTransition(size, 2)  # noqa: E731
+    low_rank = lambda size: wj.LowRankTransition(size, 2, 16, key=jr.key(2))  # noqa: E731
+    batch, state, time = ({"batch": n} for n in (8, 1, 1))
+    state, time = state | {"state": 8}, time | {"time": 8}
+    ring, rows = 7 / 8, {"placement": wj.SplitRows("state")}
+    for name, way, options, formula in (
+        ("data, dense", (dense, batch, False), {}, lambda n, s: 2 * n),
+        ("data, dense, last", (dense, batch, True), {}, lambda n, s: 63 * 2 * n),
+        ("data, low rank", (low_rank, batch, False), {}, lambda n, s: 2 * n),
+        ("tensor, dense, last", (dense, state, True), rows, lambda n, s: 4 * s),
+        ("tensor, dense", (dense, state, False), rows, lambda n, s: 8 * s),
+        ("time, low rank", (low_rank, time, False), {}, lambda n, s: 1.5 * n),
+        ("time, low rank, 512", (low_rank, time, False, 512), {}, lambda n, s: 1.5 * n),
+    ):
+        got, numbers, states = measured(*way, **options)
+        want = ring * formula(numbers, states)
+        print(f"{name}: {want / 1e6:.3g} MB expected, {got / 1e6:.3g} MB measured")
+        assert 0.5 < got / want < 1.4, name
+
+
+if __name__ == "__main__":
+    traffic()
+    print("all equal")

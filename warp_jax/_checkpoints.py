@@ -164,7 +164,7 @@ def _numbered(tree: PyTree) -> dict[str, jax.Array]:
 
 def _checksum(array: jax.Array) -> int | None:
     """Returns the CRC-32 of an array, or `None` of one that this process has parts of."""
-    if not array.is_fully_addressable:
+    if not (array.is_fully_addressable or array.is_fully_replicated):
         return None
     return zlib.crc32(jax.device_get(array).tobytes())
 
