@@ -130,7 +130,7 @@ def tensor():
 def sequence():
     """Examples split over two, time over four; also with what is large split too."""
     mesh = jax.make_mesh((2, 4), ("batch", "time"))
-    kinds = ("low_rank", "spectral", "block", "subspace_dense")
+    kinds = ("block", "low_rank")
     kinds = kinds if jax.config.read("jax_enable_x64") else ("low_rank",)
     for kind in kinds:
         model = make_model(Choices(kind, decoder="observing"))

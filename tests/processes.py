@@ -46,7 +46,7 @@ def ways(mesh: Mesh, folder: pathlib.Path):
     yield "resumed", train(other, **rows, **kept, resume=True)
 
 
-def refusals(mesh: Mesh) -> list[str]:
+def refusals(mesh: Mesh, folder: pathlib.Path) -> list[str]:
     """Returns what is said of arrays that processes cannot share."""
     index, said = jax.process_index(), []
     model, (xs, ts) = make_model(), sequences()
@@ -60,6 +60,11 @@ def refusals(mesh: Mesh) -> list[str]:
             train(given, data, mesh=mesh, steps=1)
         except ValueError as error:
             said.append(str(error))
+    split = eqx.filter_shard(xs[:16], NamedSharding(mesh, PartitionSpec("batch")))
+    try:
+        wj.save(folder / "model", {"xs": split})
+    except ValueError as error:
+        said.append(str(error))
     return said
 
 
@@ -76,7 +81,7 @@ def run(index: int, count: int, port: str, folder: pathlib.Path):
             model, losses = whole((model, history.loss), mesh)
             found |= {name + k: v for k, v in named_arrays(model).items()}
             found[f"{name} loss"] = np.asarray(losses)
-        said = refusals(mesh) if count > 1 else []
+        said = refusals(mesh, folder) if count > 1 else []
     np.savez(folder / f"{index}.npz", **found)
     (folder / f"{index}.json").write_text(json.dumps(said))
 

@@ -110,7 +110,8 @@ def test_two_processes_train_as_one(tmp_path):
         goal = first[name.replace("resumed", "tensor")]
         np.testing.assert_array_equal(first[name], goal, name)
     for i in range(2):
-        model, batch, placed = json.loads((two / f"{i}.json").read_text())
+        model, batch, placed, saved = json.loads((two / f"{i}.json").read_text())
         assert "needs the same model, key and carry in all 2 processes" in model
         assert "needs the same batch in all 2 processes" in batch
         assert "an array of shape (16, 8, 2) on 1 other ones" in placed
+        assert "got ['xs'] split over several" in saved

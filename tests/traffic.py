@@ -121,16 +121,16 @@ def compiled(seen) -> str:
 def traffic():
     """What a step receives is what the page of devices says, and says why."""
 
-    def measured(transition, axes, last, steps=64, **more):
+    def measured(transition, axes, last, steps=64, roll=wj.AutoRoll(), **more):
         mesh = jax.make_mesh(tuple(axes.values()), tuple(axes))
-        split = wj.SequenceParallelRoll(mesh, "time") if "time" in axes else None
+        split = wj.SequenceParallelRoll(mesh, "time") if "time" in axes else roll
         network = eqx.nn.MLP(1, 2, 25, 2, jax.nn.silu, key=jr.key(0))
         decoder = wj.NetworkDecoder(network)
         model = wj.WARP(
             decoder=decoder,
             transition=transition(decoder.state_size),
             initial=wj.LearntInitial(decoder.flatten(network)),
-            roll=split or wj.AutoRoll(),
+            roll=split,
         )
         read = lambda model, xs: (model.last if last else model)(xs)  # noqa: E731
         loss = lambda m, xs, key: jnp.mean(jax.vmap(read, (None, 0))(m, xs) ** 2)  # noqa: E731
@@ -147,16 +147,29 @@ def traffic():
     batch, state, time = ({"batch": n} for n in (8, 1, 1))
     state, time = state | {"state": 8}, time | {"time": 8}
     ring, rows = 7 / 8, {"placement": wj.SplitRows("state")}
+    found = {}
+
+    def pieces(numbers, states):
+        # The gradient, and a state of 35 coefficients for each piece, forth and back.
+        return found["data, low rank"] / ring + 8 * 8 * 16 * 35
+
     for name, way, options, formula in (
         ("data, dense", (dense, batch, False), {}, lambda n, s: 2 * n),
         ("data, dense, last", (dense, batch, True), {}, lambda n, s: 63 * 2 * n),
+        (
+            "data, dense, last, in chunks",
+            (dense, batch, True),
+            {"roll": wj.ChunkedRoll(8)},
+            lambda n, s: 2 * n,
+        ),
         ("data, low rank", (low_rank, batch, False), {}, lambda n, s: 2 * n),
         ("tensor, dense, last", (dense, state, True), rows, lambda n, s: 4 * s),
         ("tensor, dense", (dense, state, False), rows, lambda n, s: 8 * s),
-        ("time, low rank", (low_rank, time, False), {}, lambda n, s: 1.5 * n),
-        ("time, low rank, 512", (low_rank, time, False, 512), {}, lambda n, s: 1.5 * n),
+        ("time, low rank", (low_rank, time, False), {}, pieces),
+        ("time, low rank, 512", (low_rank, time, False, 512), {}, pieces),
     ):
         got, numbers, states = measured(*way, **options)
+        found[name] = got
         want = ring * formula(numbers, states)
         print(f"{name}: {want / 1e6:.3g} MB expected, {got / 1e6:.3g} MB measured")
         assert 0.5 < got / want < 1.4, name
