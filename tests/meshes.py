@@ -6,6 +6,7 @@ A part is `data`, `tensor`, `sequence`, `rolls` or `refusals`, with `-x64` in do
 """
 
 import sys
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -23,7 +24,9 @@ from .test_rolls import expected, make_mask, told
 from .traffic import compiled, spied
 
 
-def trees(history, model):
+def trees(trained):
+    """Returns what is compared of a model and its history."""
+    model, history = trained
     return history.loss, eqx.filter(model, eqx.is_inexact_array)
 
 
@@ -37,11 +40,11 @@ def sequences(steps=8):
     return jnp.stack(xs), jnp.stack(ts)
 
 
-def train(model, data=None, **more):
+def train(model, data=None, **more: Any) -> tuple[Any, wj.History]:
     """Returns what twenty steps make of a model, with its history."""
     data = sequences() if data is None else data
     batches = data if callable(data) else wj.Batches(data, 16, key=jr.key(1))
-    options = {"steps": 20, "key": jr.key(0), "report": None} | more
+    options: dict[str, Any] = {"steps": 20, "key": jr.key(0), "report": None} | more
     return wj.fit(model, loss, batches, optax.adam(3e-3), **options)
 
 
@@ -51,11 +54,10 @@ def data():
     bounded = {"project": wj.RadiusBound(1.0)}
     single = not jax.config.read("jax_enable_x64")
     model = make_model(Choices("dense" if single else "low_rank"))
-    one, alone = train(model, **bounded)
-    many, shared = train(model, **bounded, mesh=mesh)
-    for leaf in jax.tree.leaves(eqx.filter(many, eqx.is_array)):
+    many = train(model, **bounded, mesh=mesh)
+    for leaf in jax.tree.leaves(eqx.filter(many[0], eqx.is_array)):
         assert leaf.sharding.is_fully_replicated and len(leaf.devices()) == 8
-    assert_close(trees(shared, many), trees(alone, one))
+    assert_close(trees(many), trees(train(model, **bounded)))
 
     def carried(model, window, key, carry):
         xs, ts = window.data
@@ -64,13 +66,13 @@ def data():
         return wj.mse(outputs, xs), carry
 
     xs, ts = sequences()
-    options = {"steps": 20, "key": jr.key(0), "report": None} | bounded
-    options |= {"carry": jax.vmap(model.init)(xs[:8, 0], ts[:8, 0])}
+    options: dict[str, Any] = {"steps": 20, "key": jr.key(0), "report": None}
+    options |= bounded | {"carry": jax.vmap(model.init)(xs[:8, 0], ts[:8, 0])}
     windows = wj.Windows((np.asarray(xs[:8]), np.asarray(ts[:8])), 4)
     optimizer = optax.adam(3e-3)
-    one, alone = wj.fit(model, carried, windows, optimizer, **options)
-    many, shared = wj.fit(model, carried, windows, optimizer, **options, mesh=mesh)
-    assert_close(trees(shared, many), trees(alone, one))
+    one = wj.fit(model, carried, windows, optimizer, **options)
+    many = wj.fit(model, carried, windows, optimizer, **options, mesh=mesh)
+    assert_close(trees(many), trees(one))
 
 
 SPLIT = {
@@ -84,15 +86,13 @@ def tensor():
     """Examples split over two, the rows of what is large over four."""
     mesh = jax.make_mesh((2, 4), ("batch", "state"))
     split = {"mesh": mesh, "placement": wj.SplitRows("state", least=20)}
-    kinds = ("low_rank", "subspace_dense", "dense")
-    kinds = kinds if jax.config.read("jax_enable_x64") else kinds[-1:]
-    for kind in kinds:
+    kinds = ("low_rank", "subspace_dense") if jax.config.read("jax_enable_x64") else ()
+    for kind in (*kinds, "dense"):
         # A state of 20, which divides by four.
-        model = make_model(Choices(kind, decoder="observing"))
-        one, alone = train(model)
+        model: Any = make_model(Choices(kind, decoder="observing"))
         with spied() as seen:
             many, shared = train(model, **split)
-        assert_close(trees(shared, many), trees(alone, one), kind)
+        assert_close(trees((many, shared)), trees(train(model)), kind)
         adam = seen[0][2].optimizer_state[0]
         parts = many.transition, adam.mu.transition, adam.nu.transition
         for part in parts:
@@ -108,48 +108,42 @@ def tensor():
         transition=wj.DenseTransition(128, 2),
         initial=wj.LearntInitial(decoder.flatten(network)),
     )
+    dense: Any = make_model(Choices("dense", decoder="observing"))
     with spied() as seen:
         train(large, steps=1, mesh=mesh, placement=wj.SplitRows("state"))
     # Neither A nor its gradient is put together anywhere.
     text = compiled(seen)
     assert "[32,128]" in text and "[128,128]" not in text
-    bound = wj.RadiusBound(1.0)
-    assert_close(
-        *(trees(*train(model, project=bound, **more)[::-1]) for more in (split, {}))
-    )
+    bounded = {"project": wj.RadiusBound(1.0)}
+    many = train(dense, **bounded, **split)
+    assert_close(trees(many), trees(train(dense, **bounded)), "bounded")
     own = lambda model, mesh: eqx.tree_at(  # noqa: E731
         lambda m: m.transition.A,
         jax.tree.map(lambda _: PartitionSpec(), eqx.filter(model, eqx.is_array)),
         PartitionSpec(None, "state"),
     )
-    many, shared = train(model, mesh=mesh, placement=own)
-    assert many.transition.A.sharding.spec == PartitionSpec(None, "state")
-    assert_close(trees(shared, many), trees(alone, one), "by columns")
+    many = train(dense, mesh=mesh, placement=own)
+    assert many[0].transition.A.sharding.spec == PartitionSpec(None, "state")
+    assert_close(trees(many), trees(train(dense)), "by columns")
 
 
 def sequence():
     """Examples split over two, time over four; also with what is large split too."""
     mesh = jax.make_mesh((2, 4), ("batch", "time"))
-    kinds = ("block", "low_rank")
-    kinds = kinds if jax.config.read("jax_enable_x64") else ("low_rank",)
-    for kind in kinds:
-        model = make_model(Choices(kind, decoder="observing"))
-        split = make_model(
-            Choices(kind, decoder="observing"),
-            roll=wj.SequenceParallelRoll(mesh, "time"),
-        )
-        # Eleven steps do not divide by four.
-        steps = sequences(11)
-        one, alone = train(model, steps)
-        many, shared = train(split, steps, mesh=mesh)
-        many = eqx.tree_at(lambda m: m.roll, many, model.roll)
-        assert_close(trees(shared, many), trees(alone, one), kind)
     cube = jax.make_mesh((2, 2, 2), ("batch", "time", "state"))
-    split = eqx.tree_at(lambda m: m.roll, model, wj.SequenceParallelRoll(cube, "time"))
-    rows = wj.SplitRows("state", least=20)
-    many, shared = train(split, steps, mesh=cube, placement=rows)
-    many = eqx.tree_at(lambda m: m.roll, many, model.roll)
-    assert_close(trees(shared, many), trees(alone, one), "all three")
+    rows = {"placement": wj.SplitRows("state", least=20)}
+    # Eleven steps do not divide by four.
+    steps = sequences(11)
+    kinds = ("block",) if jax.config.read("jax_enable_x64") else ()
+    for kind in (*kinds, "low_rank"):
+        model = make_model(Choices(kind, decoder="observing"))
+        one = train(model, steps)
+        for devices, more in (mesh, {}), (cube, rows):
+            roll = wj.SequenceParallelRoll(devices, "time")
+            split = eqx.tree_at(lambda m: m.roll, model, roll)
+            many, shared = train(split, steps, mesh=devices, **more)
+            many = eqx.tree_at(lambda m: m.roll, many, model.roll)
+            assert_close(trees((many, shared)), trees(one), f"{kind} {more}")
 
 
 def rolls():
@@ -189,7 +183,8 @@ def rolls():
 
     def compare(model, given):
         pair = (eqx.tree_at(lambda m: m.roll, model, r) for r in (split, wj.AutoRoll()))
-        assert_close(*(run(model, given) for model in pair), str(given))
+        got, want = (run(model, given) for model in pair)
+        assert_close(got, want, str(given))
 
     model = make_model(Choices("low_rank"))
     compare(model, {"reset": reset, "mask": mask})
@@ -204,14 +199,19 @@ def refusals():
     mesh = jax.make_mesh((8,), ("batch",))
     two = jax.make_mesh((2, 4), ("batch", "state"))
 
-    def fit(batch=jnp.ones(8), mesh=mesh, loss=None, model=jnp.ones(()), **more):
+    def fit(batch=jnp.ones(8), loss=None, model=jnp.ones(()), **more):
         loss = loss or (lambda model, batch, key: jnp.mean(batch) * jnp.mean(model))
-        options = {"steps": 1, "key": jr.key(0), "report": None, "mesh": mesh} | more
+        options: dict[str, Any] = {
+            "steps": 1,
+            "key": jr.key(0),
+            "report": None,
+            "mesh": mesh,
+        } | more
         return wj.fit(model, loss, [batch], optax.sgd(0.1), **options)
 
     rows, square = wj.SplitRows("state"), jnp.ones((64, 64))
     columns = lambda model, mesh: PartitionSpec(None, "batch")  # noqa: E731
-    for kind, part, given in (
+    training: tuple[tuple[type[Exception], str, dict[str, Any]], ...] = (
         (
             ValueError,
             "divides by the 8 devices of the mesh; got",
@@ -237,7 +237,7 @@ def refusals():
         (ValueError, "none has 4096 numbers", {"mesh": two, "placement": rows}),
         (
             ValueError,
-            "cannot split the array  of shape (3, 3)",
+            "cannot split the array given of shape (3, 3)",
             {"placement": columns, "model": jnp.ones((3, 3))},
         ),
         (
@@ -250,14 +250,17 @@ def refusals():
             "of a `PartitionSpec` each",
             {"placement": lambda model, mesh: "x", "model": square},
         ),
-    ):
+    )
+    for kind, part, given in training:
         refused(lambda given=given: fit(**given), kind, part)
-    for kind, part, given in (
+    rolls: tuple[tuple[type[Exception], str, tuple[Any, ...]], ...] = (
         (TypeError, "needs a `jax.sharding.Mesh` for `mesh`", ("cpu", "time")),
         (ValueError, "one of ('batch',); got axis='time'", (mesh, "time")),
         (ValueError, "not linear", (mesh, "batch", wj.SequentialRoll(limit=1.0))),
-    ):
-        refused(lambda given=given: wj.SequenceParallelRoll(*given), kind, part)
+    )
+    for kind, part, given in rolls:
+        build: Any = wj.SequenceParallelRoll
+        refused(lambda build=build, given=given: build(*given), kind, part)
     model = make_model()
 
     def scaled(scale, batch, key):

@@ -7,6 +7,7 @@ Leaves what was trained in `FOLDER/DEVICES.npz`, and where there is none a file 
 
 import pathlib
 import sys
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -52,13 +53,14 @@ def run(folder: pathlib.Path, steps: int):
         wj.save(file, model)
     loaded = wj.load(file, like=model)
     check_split(loaded.transition, devices)
-    alone = wj.load(file, like=make_model(choices))
+    plain: Any = make_model(choices)
+    alone = wj.load(file, like=plain)
     assert len(alone.transition.A.devices()) == 1
     assert_same(
         jax.device_get(eqx.filter(alone, eqx.is_array)),
         jax.device_get(eqx.filter(loaded, eqx.is_array)),
     )
-    trained = named_arrays(model) | {"loss": np.asarray(history.loss)}
+    trained: dict[str, Any] = named_arrays(model) | {"loss": np.asarray(history.loss)}
     np.savez(folder / f"{devices}.npz", **trained)
 
 

@@ -186,7 +186,9 @@ MODULES = {
     "Products": (lambda key: wj.Products(time_channel=True), _drive),
     "RasterCoordinates": (lambda key: wj.RasterCoordinates(2, 3, 1), _coordinate),
     "SequenceParallelRoll": (
-        lambda key: wj.SequenceParallelRoll(jax.make_mesh((1,), ("time",)), "time"),
+        lambda key: wj.SequenceParallelRoll(
+            jax.sharding.Mesh(np.array(jax.devices()[:1]), ("time",)), "time"
+        ),
         _roll,
     ),
     "SequentialRoll": (lambda key: wj.SequentialRoll(segment=2, limit=3.0), _roll),

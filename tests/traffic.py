@@ -10,6 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -153,7 +154,7 @@ def traffic():
         # The gradient, and a state of 35 coefficients for each piece, forth and back.
         return found["data, low rank"] / ring + 8 * 8 * 16 * 35
 
-    for name, way, options, formula in (
+    table: tuple[Any, ...] = (
         ("data, dense", (dense, batch, False), {}, lambda n, s: 2 * n),
         ("data, dense, last", (dense, batch, True), {}, lambda n, s: 63 * 2 * n),
         (
@@ -167,7 +168,8 @@ def traffic():
         ("tensor, dense", (dense, state, False), rows, lambda n, s: 8 * s),
         ("time, low rank", (low_rank, time, False), {}, pieces),
         ("time, low rank, 512", (low_rank, time, False, 512), {}, pieces),
-    ):
+    )
+    for name, way, options, formula in table:
         got, numbers, states = measured(*way, **options)
         found[name] = got
         want = ring * formula(numbers, states)

@@ -11,7 +11,7 @@ import jax.tree_util as jtu
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
-from ._check import check_integer
+from ._check import check_integer, is_concrete
 from ._save import describe, with_key_data
 from ._training import Trained, Training
 
@@ -191,7 +191,7 @@ class Layout(NamedTuple):
 
     def _put(self, tree: Tree, shardings: PyTree) -> Tree:
         leaves = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
-        if self.spans or any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if self.spans or not is_concrete(*leaves):
             return eqx.filter_shard(tree, shardings)
         # Takes what was committed to a device, too.
         arrays, rest = eqx.partition(tree, eqx.is_array)
@@ -245,8 +245,8 @@ def lay_out(call: str, mesh, placement: Placement | None, model: PyTree) -> Layo
             NamedSharding(mesh, spec).shard_shape(array.shape)
         except ValueError as error:
             raise ValueError(
-                f"`{call}` cannot split the array {place} of shape {array.shape} by "
-                f"{spec} over the mesh {dict(mesh.shape)}: {error}"
+                f"`{call}` cannot split the array {place or 'given'} of shape "
+                f"{array.shape} by {spec} over the mesh {dict(mesh.shape)}: {error}"
             ) from error
         rules.append((place, array.shape, spec))
     # Of two places that end a third one, the longer is meant.
