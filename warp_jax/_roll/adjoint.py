@@ -5,6 +5,7 @@ a small product, and all of A read and written again. Here the scan's backward p
 the cotangents of the states alone, and the gradient of A follows from all of them at once.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -47,8 +48,8 @@ def states_by_adjoint(
         theta = moved(move, theta, *step_inputs)
         return theta, theta, None
 
-    def taken(states, records):
-        return jnp.concatenate([theta[None], states[:-1]]), inputs
+    def taken(states, records, theta, steps):
+        return jnp.concatenate([theta[None], states[:-1]]), steps[0]
 
     steps = inputs, moves, fresh
     return scan_by_adjoint(
@@ -101,7 +102,7 @@ def scan_driven(
         model.transition,
         model.transition.held(),
         body,
-        lambda outputs, taken: taken,
+        lambda outputs, records, carry, inputs: records,
         (state.theta, state.hidden),
         eqx.tree_at(parts, model, (None, None)),
         state,
@@ -114,7 +115,7 @@ def scan_by_adjoint(
     parameters: PyTree,
     held: PyTree,
     body: Callable[[Move, Any, Any, Any], tuple[Any, Any, Any]],
-    taken: Callable[[Any, Any], tuple[PyTree, PyTree]],
+    taken: Callable[[Any, Any, Any, Any], tuple[PyTree, PyTree]],
     like: PyTree,
     operands: PyTree,
     carry: PyTree,
@@ -128,36 +129,66 @@ def scan_by_adjoint(
         any structure.
     - `body`: `(move, operands, carry, inputs) -> carry, output, record`. Calls `move`,
         which is `step` at the parameters, once.
-    - `taken`: `(outputs, records) -> states, inputs`: what all steps were taken on.
+    - `taken`: `(outputs, records, carry, inputs) -> states, inputs`: what all steps were
+        taken on, of a scan from `carry`.
     - `like`: a state, for its shapes.
     - `operands`: what else `body` depends on; it closes over nothing differentiated.
     - `carry`, `inputs`: those of a scan.
     """
     arrays, others = eqx.partition((operands, carry, inputs), eqx.is_inexact_array)
+    learnt, fixed = eqx.partition(parameters, eqx.is_inexact_array)
+    given, static = eqx.partition((others, fixed), eqx.is_array)
     length = len(jax.tree.leaves(inputs)[0])
-    taps = jax.tree.map(lambda a: jnp.zeros((length, *a.shape), a.dtype), like)
+    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
 
-    def scan(arrays, taps):
+    def untapped():
+        return jax.tree.map(lambda a: jnp.zeros((length, *a.shape), a.dtype), like)
+
+    def scan(move: Move, tapped, arrays, given, taps):
+        others, _ = eqx.combine(given, static)
         operands, carry, inputs = eqx.combine(arrays, others)
 
         def turn(carry, turn_inputs):
             inputs, tap = turn_inputs
 
-            def move(state, step_inputs):
-                return _tapped(step(held, state, step_inputs), tap)
+            def moving(state, step_inputs):
+                return tapped(move(state, step_inputs), tap)
 
-            carry, output, record = body(move, operands, carry, inputs)
+            carry, output, record = body(moving, operands, carry, inputs)
             return carry, (output, record)
 
-        carry, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
-        return (carry, outputs), records
+        last, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
+        return (last, outputs), taken(outputs, records, carry, inputs)
 
-    arrays_held = lax.stop_gradient(arrays)
-    result, pull, records = jax.vjp(scan, arrays_held, taps, has_aux=True)
-    began = lax.stop_gradient(taken(result[1], records))
+    def moving(learnt, given):
+        parameters = eqx.combine(learnt, eqx.combine(given, static)[1])
+        return functools.partial(step, parameters)
+
+    def plain(context, taps=None):
+        taps = untapped() if taps is None else taps
+        learnt, arrays, given = context
+        add = functools.partial(jax.tree.map, jnp.add)
+        return scan(moving(learnt, given), add, arrays, given, taps)
+
+    def pulled(arguments):
+        (learnt, arrays, given), slopes = arguments
+        plain_of = lambda arrays, taps: plain((learnt, arrays, given), taps)  # noqa: E731
+        return jax.vjp(plain_of, arrays, untapped(), has_aux=True)[1](slopes)
+
+    def steps(learnt, given, began):
+        return jax.vmap(moving(learnt, given))(*began)
+
+    context = learnt, arrays, given
+    held_step = functools.partial(step, held)
+    result, pull, began = jax.vjp(
+        lambda arrays, taps: scan(held_step, _tapped, arrays, given, taps),
+        lax.stop_gradient(arrays),
+        untapped(),
+        has_aux=True,
+    )
     # Has the value of the states, which nobody needs; what counts is its derivative.
-    states = jax.vmap(lambda *step_inputs: step(parameters, *step_inputs))(*began)
-    return _attach(result, pull, arrays, states)
+    states = _in_parameters(steps, plain, learnt, lax.stop_gradient(began), context)
+    return _attach(plain, pulled, result, pull, context, arrays, states)
 
 
 @jax.custom_vjp
@@ -169,19 +200,73 @@ def _tapped(state, tap):
 _tapped.defvjp(lambda state, tap: (state, None), lambda _, slope: (slope, slope))
 
 
-@jax.custom_vjp
-def _attach(result, pull, arrays, states):
+def _value(function, value, arguments):
+    return value
+
+
+_known_backward = jax.custom_vjp(_value, nondiff_argnums=(0,))
+_known_backward.defvjp(
+    lambda function, value, arguments: (value, arguments),
+    lambda function, arguments, slope: (None, *jax.vjp(function, arguments)[1](slope)),
+)
+
+
+def _forgetful(function, value, arguments):
+    """Returns `value`, which is `function(arguments)` known before; that is called only
+    where it is differentiated, as for a second derivative.
+    """
+    # A scan that is differentiated backward forgets a rule for forward mode.
+    return _known_backward(function, value, arguments)
+
+
+_known = jax.custom_jvp(_forgetful, nondiff_argnums=(0,))
+
+
+@_known.defjvp
+def _known_jvp(function, primals, tangents):
+    (value, arguments), (_, changes) = primals, tangents
+    return value, jax.jvp(function, (arguments,), (changes,))[1]
+
+
+def _all_steps(steps, plain, learnt, began, context):
+    """Returns all steps as a function of their parameters alone: on what they were taken
+    depends on these too, but that part of the gradient is the scan's.
+    """
+    return steps(learnt, context[2], began)
+
+
+_in_parameters = jax.custom_jvp(_all_steps, nondiff_argnums=(0, 1))
+
+
+@_in_parameters.defjvp
+def _in_parameters_jvp(steps, plain, primals, tangents):
+    learnt, began, context = primals
+    began = _known(lambda context: plain(context)[1], began, context)
+    of = lambda learnt: steps(learnt, context[2], began)  # noqa: E731
+    return jax.jvp(of, (learnt,), tangents[:1])
+
+
+def _result(plain, pulled, result, pull, context, arrays, states):
     """Returns `result`, as a function of what a scan began with and of its states."""
     return result
 
 
-def _forward(result, pull, arrays, states):
-    return result, pull
+def _forward(plain, pulled, result, pull, context, arrays, states):
+    result = _known(lambda context: plain(context)[0], result, context)
+    return result, (pull, context)
 
 
-def _backward(pull, slopes):
-    arrays, states = pull(slopes)
-    return None, None, arrays, states
+def _backward(plain, pulled, residuals, slopes):
+    pull, context = residuals
+    slopes, rest = eqx.partition(slopes, eqx.is_inexact_array)
+
+    def function(arguments):
+        context, slopes = arguments
+        return pulled((context, eqx.combine(slopes, rest)))
+
+    value = pull(eqx.combine(lax.stop_gradient(slopes), rest))
+    return None, None, None, *_known(function, value, (context, slopes))
 
 
+_attach = jax.custom_vjp(_result, nondiff_argnums=(0, 1))
 _attach.defvjp(_forward, _backward)
