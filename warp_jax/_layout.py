@@ -12,7 +12,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import PyTree
 
 from ._check import check_integer, is_concrete
-from ._save import describe, with_key_data
+from ._save import describe, is_whole, with_key_data
 from ._training import Trained, Training
 
 
@@ -156,7 +156,9 @@ class Layout(NamedTuple):
         if not self.spans:
             return
         devices = set(self.mesh.devices.flat)
-        for leaf in jax.tree.leaves(eqx.filter(tree, eqx.is_array)):
+        for leaf in jax.tree.leaves(tree):
+            if not isinstance(leaf, jax.Array):
+                continue
             placed = leaf.sharding.device_set
             if placed != devices and (leaf.committed or not leaf.is_fully_addressable):
                 raise ValueError(
@@ -172,7 +174,7 @@ class Layout(NamedTuple):
             return
         tree = with_key_data(tree)
         own = [a for a in jax.tree.leaves(tree) if eqx.is_array(a)]
-        own = [a for a in own if a.is_fully_addressable]
+        own = [a for a in own if is_whole(a)]
         told = zlib.crc32(repr(describe(tree)).encode())
         for array in own:
             told = zlib.crc32(jax.device_get(array).tobytes(), told)

@@ -27,6 +27,13 @@ def is_data(leaf: Any) -> bool:
     return eqx.is_array_like(leaf)
 
 
+def is_whole(array: Any) -> bool:
+    """Whether this process has all of an array, which may be NumPy's."""
+    if not isinstance(array, jax.Array):
+        return True
+    return array.is_fully_addressable or array.is_fully_replicated
+
+
 def describe(tree: PyTree) -> list[dict]:
     """Returns the place, shape and dtype of every leaf that is saved."""
     leaves = jtu.tree_leaves_with_path(eqx.filter(tree, is_data))
@@ -85,7 +92,7 @@ def save(path: Path, model: PyTree) -> None:
                 f"{leaf['leaf']}. Make it static, or store what it says as numbers."
             )
     for place, leaf in jtu.tree_leaves_with_path(eqx.filter(tree, eqx.is_array)):
-        if not (leaf.is_fully_addressable or leaf.is_fully_replicated):
+        if not is_whole(leaf):
             raise ValueError(
                 f"`{call}` needs all of every array in this process; got "
                 f"{jtu.keystr(place)} split over several. Gather it by `eqx.filter_shard("
