@@ -185,6 +185,12 @@ MODULES = {
     ),
     "Products": (lambda key: wj.Products(time_channel=True), _drive),
     "RasterCoordinates": (lambda key: wj.RasterCoordinates(2, 3, 1), _coordinate),
+    "SequenceParallelRoll": (
+        lambda key: wj.SequenceParallelRoll(
+            jax.sharding.Mesh(np.array(jax.devices()[:1]), ("time",)), "time"
+        ),
+        _roll,
+    ),
     "SequentialRoll": (lambda key: wj.SequentialRoll(segment=2, limit=3.0), _roll),
     "SinusoidalCoordinates": (lambda key: wj.SinusoidalCoordinates(4), _coordinate),
     "SkipDecoder": (
@@ -229,6 +235,7 @@ OTHERS = {
     "Batches": lambda: wj.Batches(jnp.ones((4, 2)), 2, key=jr.key(0)),
     "Bucket": lambda: wj.bucket([jnp.ones((4, 2))])[0],
     "History": lambda: wj.History(jnp.ones(2), jnp.ones(2), ((2, 1.0),), 2, False),
+    "SplitRows": lambda: wj.SplitRows("state"),
     "Stopped": lambda: wj.Stopped("asked to", 3),
     "Progress": lambda: wj.Progress(1, 2, 0.5, 0.5, None, None, 0.1),
     "Window": lambda: wj.Window(jnp.ones((2, 3)), True),

@@ -6,6 +6,7 @@ import pathlib
 import re
 import runpy
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -92,7 +93,19 @@ def sequences(names):
     assert names["future"].shape == (3, 2)
 
 
+def devices(names):
+    """However it is split, the same is trained."""
+    trained = names["trained"].transition.A
+    for model, spec in (names["split"], ("state",)), (names["other"], (None, "state")):
+        assert tuple(model.transition.A.sharding.spec) == spec
+        assert_close(model.transition.A, trained)
+    whole = eqx.tree_at(lambda m: m.roll, names["low_rank"], wj.AutoRoll())
+    one, _ = wj.fit(whole, *names["training"], **names["options"])
+    assert_close(names["pieced"].transition.U, one.transition.U)
+
+
 CHECKS = {
+    "devices.md": devices,
     "physics.md": physics,
     "sequences.md": sequences,
     "start.md": start,

@@ -59,6 +59,7 @@ from ._initial import (
     LearntInitial as LearntInitial,
     NoisyInitial as NoisyInitial,
 )
+from ._layout import SplitRows as SplitRows
 from ._loss import (
     bits_per_dim as bits_per_dim,
     cross_entropy as cross_entropy,
@@ -81,6 +82,7 @@ from ._roll import (
     AutoRoll as AutoRoll,
     ChunkedRoll as ChunkedRoll,
     ConvolutionRoll as ConvolutionRoll,
+    SequenceParallelRoll as SequenceParallelRoll,
     SequentialRoll as SequentialRoll,
 )
 from ._save import load as load, save as save

@@ -15,7 +15,15 @@ import equinox as eqx
 import jax
 from jaxtyping import PyTree
 
-from ._save import compare, describe, Path, size_of, with_key_data, with_keys
+from ._save import (
+    compare,
+    describe,
+    is_whole,
+    Path,
+    size_of,
+    with_key_data,
+    with_keys,
+)
 
 
 Tree = TypeVar("Tree")
@@ -164,7 +172,7 @@ def _numbered(tree: PyTree) -> dict[str, jax.Array]:
 
 def _checksum(array: jax.Array) -> int | None:
     """Returns the CRC-32 of an array, or `None` of one that this process has parts of."""
-    if not array.is_fully_addressable:
+    if not is_whole(array):
         return None
     return zlib.crc32(jax.device_get(array).tobytes())
 

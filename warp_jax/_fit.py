@@ -17,11 +17,12 @@ from jaxtyping import Array, PyTree
 from ._batches import in_order, Supply
 from ._check import check_integer, poisoning
 from ._checkpoints import Checkpoints
-from ._layout import lay_out, Layout
+from ._layout import lay_out, Layout, Placement
 from ._save import Path
 from ._training import (
     blank,
     carrying,
+    check_steps,
     History,
     print_progress,
     Progress,
@@ -49,6 +50,7 @@ def fit(
     carry: PyTree = None,
     project: Callable[[Model], Model] | None = None,
     mesh: Mesh | None = None,
+    placement: Placement | None = None,
     validate: Callable[[Model], float | Scalar] | None = None,
     every: int = 100,
     patience: int | None = None,
@@ -80,10 +82,16 @@ def fit(
     - `project`: `model -> model`, of the same structure: what is done to the model after
         each update, in `jit`, as `RadiusBound(1.0)`. By default nothing.
     - `mesh`: devices to share each step, as `jax.make_mesh((8,), ("batch",))`: examples
-        are split over them, along the leading axis of every array of a batch and of the
-        carry, and parameters are on all. The numbers are those of one device, to
-        rounding. What a `loss` finds wrong with its values is then told as a loss of NaN.
-        By default one device does all.
+        are split over its first axis, along the leading axis of every array of a batch and
+        of the carry. Other axes are for `placement` and `SequenceParallelRoll`. The numbers
+        are those of one device, to rounding. What a `loss` finds wrong with its values is
+        then told as a loss of NaN. A mesh may span the processes of `jax.distributed`:
+        all call `fit` alike, with the same model, key and batches, or with batches made by
+        `jax.make_array_from_process_local_data`. By default one device does all.
+    - `placement`: `(model, mesh) -> specs`: how the parameters are split, as
+        `SplitRows("state")`, and with them the optimiser's moments. `specs` is a tree like
+        `eqx.filter(model, eqx.is_array)`, of a `jax.sharding.PartitionSpec` for each array.
+        By default all parameters are on all devices.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
     - `every`: steps between reports, validations and checkpoints.
@@ -119,10 +127,18 @@ def fit(
         raise ValueError(f"`{call}` needs `checkpoint` to resume from; got None.")
     if stop is not None and checkpoint is None:
         raise ValueError(f"`{call}` needs `checkpoint` to stop with; got None.")
+    if placement is not None and mesh is None:
+        raise ValueError(f"`{call}` needs a `mesh` to have a `placement` on; got None.")
+    layout = None if mesh is None else lay_out(call, mesh, placement, model)
+    if layout is not None:
+        layout.check_whole(call, "a model", model)
+        layout.check_agreed(call, "model, key and carry", (model, key, carry))
+        # First the model, so that no device ever holds all moments.
+        model = layout.placed(model)
     optimizer_state = optimizer.init(eqx.filter(model, eqx.is_inexact_array))
     trained = Trained(model, optimizer_state, blank(steps), blank(steps), carry)
-    training, record = Training(trained, model), Record(0, ())
-    layout = None if mesh is None else lay_out(call, mesh)
+    place = (lambda training: training) if layout is None else layout.begun
+    training, record = place(Training(trained, model)), Record(0, ())
     folder = None if checkpoint is None else Checkpoints(checkpoint, keep)
     loop = _Loop(
         call,
@@ -141,9 +157,7 @@ def fit(
     )
     try:
         if folder is not None and folder.latest() is not None:
-            training, record = _resume(call, folder, training, resume)
-        if layout is not None:
-            training = layout.everywhere(training)
+            training, record = _resume(call, folder, training, resume, place)
         supply = in_order(call, batches, record.step, steps)
         training, record = loop.run(training, record, supply)
     finally:
@@ -215,13 +229,14 @@ class _Loop(NamedTuple):
         self, trained: Trained, start: int, stop: int, supply: Iterator[PyTree]
     ) -> tuple[Trained, int]:
         """Returns what is trained, and the step that it was trained to."""
-        given = self.loss, self.optimizer, self.project, self.layout
-        update = functools.partial(_update, *given)
+        fixed = self.loss, self.optimizer, self.project, self.layout
+        update = functools.partial(_update, *fixed)
         reached = start
         while reached < stop and not (self.stop is not None and self.stop()):
             batch = next(supply)
             if self.layout is not None:
-                batch, trained = self.layout.shared(self.call, batch, trained)
+                given = batch, trained, reached == start
+                batch, trained = self.layout.shared(self.call, *given)
             try:
                 trained = update(trained, batch, self.key, jnp.asarray(reached))
             except eqx.EquinoxRuntimeError as error:
@@ -231,7 +246,7 @@ class _Loop(NamedTuple):
                     f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
             reached += 1
-        _check_steps(self.call, trained, start, reached)
+        check_steps(self.call, trained, start, reached)
         return trained, reached
 
     def _judged(self, model: PyTree, record: Record) -> Record:
@@ -271,7 +286,7 @@ def _update(
     with contextlib.nullcontext() if layout is None else poisoning():
         (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
     if layout is not None:
-        gradient = layout.everywhere(gradient)
+        gradient = layout.placed(gradient)
     changes, optimizer_state = optax.with_extra_args_support(optimizer).update(
         gradient,
         trained.optimizer_state,
@@ -280,8 +295,11 @@ def _update(
     )
     norm = optax.tree.norm(gradient)
     model = eqx.apply_updates(model, changes)
+    model = model if project is None else project(model)
+    if layout is not None:
+        model, optimizer_state = layout.placed((model, optimizer_state))
     return Trained(
-        model if project is None else project(model),
+        model,
         optimizer_state,
         trained.losses.at[step].set(value.astype(trained.losses.dtype)),
         trained.norms.at[step].set(norm.astype(trained.norms.dtype)),
@@ -289,21 +307,12 @@ def _update(
     )
 
 
-def _check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
-    finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
-    bad = ~finite[start:stop]
-    if jnp.any(bad):
-        step = start + int(jnp.argmax(bad))
-        raise FloatingPointError(
-            f"`{call}` stopped at step {step}: the loss was {trained.losses[step]} and "
-            f"the gradient's norm {trained.norms[step]}. Lower the learning rate, clip "
-            "the gradient (`optax.clip_by_global_norm`), or skip such steps "
-            "(`optax.apply_if_finite`)."
-        )
-
-
 def _resume(
-    call: str, folder: Checkpoints, training: Training, resume: bool
+    call: str,
+    folder: Checkpoints,
+    training: Training,
+    resume: bool,
+    place: Callable[[Training], Training],
 ) -> tuple[Training, Record]:
     if not resume:
         raise ValueError(
@@ -319,7 +328,7 @@ def _resume(
         return eqx.tree_at(where, training, [change(c) for c in where(training)])
 
     training, notes = folder.restore(
-        lambda notes: curves(training, lambda _: blank(notes["steps"]))
+        lambda notes: place(curves(training, lambda _: blank(notes["steps"])))
     )
     if notes["step"] > steps:
         raise ValueError(
@@ -332,4 +341,4 @@ def _resume(
         lambda curve: jnp.append(curve[: notes["step"]], blank(steps))[:steps],
     )
     validation = tuple((step, figure) for step, figure in notes["validation"])
-    return training, Record(notes["step"], validation)
+    return place(training), Record(notes["step"], validation)

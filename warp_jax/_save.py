@@ -27,6 +27,13 @@ def is_data(leaf: Any) -> bool:
     return eqx.is_array_like(leaf)
 
 
+def is_whole(array: Any) -> bool:
+    """Whether this process has all of an array, which may be NumPy's."""
+    if not isinstance(array, jax.Array):
+        return True
+    return array.is_fully_addressable or array.is_fully_replicated
+
+
 def describe(tree: PyTree) -> list[dict]:
     """Returns the place, shape and dtype of every leaf that is saved."""
     leaves = jtu.tree_leaves_with_path(eqx.filter(tree, is_data))
@@ -71,7 +78,8 @@ def save(path: Path, model: PyTree) -> None:
     - `model`: any PyTree, such as a `WARP`, or a tuple of a model and a state.
 
     **Raises:** `OSError` where the file cannot be written, with its size; the old one is
-    then intact. `TypeError` for an array of Python objects, which only a pickle could hold.
+    then intact. `ValueError` for an array split over several processes. `TypeError` for
+    an array of Python objects, which only a pickle could hold.
     """
     call = "save(path, model)"
     path = pathlib.Path(path)
@@ -82,6 +90,14 @@ def save(path: Path, model: PyTree) -> None:
             raise TypeError(
                 f"`{call}` needs arrays of numbers; got one of Python objects at "
                 f"{leaf['leaf']}. Make it static, or store what it says as numbers."
+            )
+    for place, leaf in jtu.tree_leaves_with_path(eqx.filter(tree, eqx.is_array)):
+        if not is_whole(leaf):
+            raise ValueError(
+                f"`{call}` needs all of every array in this process; got "
+                f"{jtu.keystr(place)} split over several. Gather it by `eqx.filter_shard("
+                "model, NamedSharding(mesh, PartitionSpec()))` in each, or keep "
+                "checkpoints, which each writes its part of: `fit(..., checkpoint)`."
             )
     header = {"format": FORMAT, "version": version("warp_jax"), "leaves": leaves}
     try:
@@ -115,7 +131,8 @@ def load(path: Path, like: Tree) -> Tree:
 
     - `path`: the file.
     - `like`: a model of the same structure, built by the same code with any key. Its
-        arrays' shapes and dtypes must be the file's; their values do not matter.
+        arrays' shapes and dtypes must be the file's; their values do not matter. What is
+        split over devices there is split so in what is returned.
 
     **Returns:** `like`, with the values of the file.
 
@@ -135,9 +152,9 @@ def load(path: Path, like: Tree) -> Tree:
             )
         file.seek(begin)
         compare(call, path, written, describe(tree))
-        data, rest = eqx.partition(tree, is_data)
+        held, rest = eqx.partition(tree, is_data)
         try:
-            data = eqx.tree_deserialise_leaves(file, data)
+            data = eqx.tree_deserialise_leaves(file, held)
             if len(file.read(DIGEST + 1)) != DIGEST:
                 raise ValueError("more follows the leaves")
         except Exception as error:
@@ -146,7 +163,14 @@ def load(path: Path, like: Tree) -> Tree:
                 f"`{call}` got a file whose leaves are not what its first line says: "
                 f"{path}."
             ) from error
+    data = jax.tree.map(_beside, data, held)
     return with_keys(eqx.combine(data, rest), like)
+
+
+def _beside(leaf: Any, like: Any) -> Any:
+    """Returns a leaf where that of `like` lies, if it was put there."""
+    placed = isinstance(like, jax.Array) and like.committed
+    return jax.device_put(leaf, like.sharding) if placed else leaf
 
 
 def _leaves(call: str, path: pathlib.Path, file: IO[bytes]) -> list:

@@ -136,3 +136,17 @@ def carrying(
             f"{shapes[0]}; got {shapes[1]}."
         )
     return result
+
+
+def check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
+    """Raises where the steps from `start` to `stop` were not finite, naming the first."""
+    finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
+    bad = ~finite[start:stop]
+    if jnp.any(bad):
+        step = start + int(jnp.argmax(bad))
+        raise FloatingPointError(
+            f"`{call}` stopped at step {step}: the loss was {trained.losses[step]} and "
+            f"the gradient's norm {trained.norms[step]}. Lower the learning rate, clip "
+            "the gradient (`optax.clip_by_global_norm`), or skip such steps "
+            "(`optax.apply_if_finite`)."
+        )

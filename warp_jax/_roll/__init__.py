@@ -17,4 +17,5 @@ from .segments import (
     scan_in_segments as scan_in_segments,
     segment_for as segment_for,
 )
+from .sequence_parallel import SequenceParallelRoll as SequenceParallelRoll
 from .sequential import SequentialRoll as SequentialRoll

@@ -196,17 +196,36 @@ def powers(
     """Returns `A^s column` for s below `count`, a power of two, by doubling; and the gains
     of 1, 2, 4, ... `count` steps.
     """
+    gains = doubled(transition, count)
+    act = jax.vmap(transition.act, (None, 0))
+    columns = columns[None]
+    for gain in gains[:-1]:
+        rows = columns.reshape(-1, columns.shape[-1])
+        later = act(gain, rows).reshape(columns.shape)
+        columns = jnp.concatenate([columns, later])
+    return columns, gains
+
+
+def doubled(transition: AbstractTransition, most: int) -> list[PyTree[Array]]:
+    """Returns the gains of 1, 2, 4, ... steps, up to `most`."""
     if transition.timed:
         raise ValueError(
             "A roll by powers of one A cannot go in `ContinuousTime`, where each step has "
             "a power of its own. Use `AutoRoll`, `SequentialRoll` or `AssociativeRoll`."
         )
-    act = jax.vmap(transition.act, (None, 0))
     gains = [transition.gain()]
-    columns = columns[None]
-    while len(columns) < count:
-        rows = columns.reshape(-1, columns.shape[-1])
-        later = act(gains[-1], rows).reshape(columns.shape)
-        columns = jnp.concatenate([columns, later])
+    while 2 ** len(gains) <= most:
         gains.append(transition.compose(gains[-1], gains[-1]))
-    return columns, gains
+    return gains
+
+
+def advanced(
+    transition: AbstractTransition, gains: list[PyTree[Array]], theta: Weights, count
+) -> Weights:
+    """Returns the state after `count` steps without a drive, known only when they are
+    taken. The gains are those of `doubled`.
+    """
+    for bit, gain in enumerate(gains):
+        after = transition.act(gain, theta)
+        theta = jnp.where(count >> bit & 1, after, theta)
+    return theta

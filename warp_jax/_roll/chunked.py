@@ -13,6 +13,7 @@ from .adjoint import states_by_adjoint
 from .base import (
     AbstractRoll,
     advance,
+    advanced,
     after_a_rest,
     Fresh,
     powers,
@@ -125,7 +126,7 @@ class ChunkedRoll(AbstractRoll):
                 first = transition.act(gain, first) if filled >> bit & 1 else first
             first = first + added[0]
         else:
-            first = _advanced(transition, gains, theta, counts[0]) + added[0]
+            first = advanced(transition, gains, theta, counts[0]) + added[0]
 
         if len(added) == 1:
             return theta[None], first
@@ -139,19 +140,7 @@ class ChunkedRoll(AbstractRoll):
 
         def jump(state, chunk):
             added, count = chunk
-            return _advanced(transition, gains, state, count) + added, state
+            return advanced(transition, gains, state, count) + added, state
 
         last, starts = lax.scan(jump, first, (added[1:], counts[1:]))
         return jnp.concatenate([theta[None], starts]), last
-
-
-def _advanced(
-    transition: AbstractTransition, gains: list[PyTree[Array]], theta: Weights, count
-) -> Weights:
-    """Returns the state after `count` steps without a drive, known only when they are
-    taken.
-    """
-    for bit, gain in enumerate(gains):
-        after = transition.act(gain, theta)
-        theta = jnp.where(count >> bit & 1, after, theta)
-    return theta
