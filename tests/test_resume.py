@@ -16,11 +16,20 @@ from .helpers import assert_same
 KEY = jr.key(3)
 STEPS, EVERY = 12, 3
 XS = jr.normal(jr.key(1), (20, 2))
+
+
+def from_grain():
+    grain = pytest.importorskip("grain", reason="Grain is optional")
+    dataset = grain.MapDataset.source(np.asarray(XS)).shuffle(seed=2).repeat().batch(6)
+    return lambda step: dataset[step]
+
+
 SUPPLIES = {
     "Batches": lambda: wj.Batches(XS, 6, key=jr.key(2)),
     "function": lambda: lambda step: XS[step : step + 6],
     "list": lambda: [XS[i : i + 6] for i in range(5)],
     "iterator": lambda: iter([XS[i : i + 6] for i in range(14)]),
+    "Grain": from_grain,
 }
 
 
