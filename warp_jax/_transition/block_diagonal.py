@@ -65,14 +65,14 @@ class BlockDiagonalTransition(AbstractTransition):
 
     def gain(self) -> Float[Array, "n b b"]:
         # What the cut took off the last block must not come back in its powers.
-        return self._cut(jnp.zeros((self.block_size, self.block_size)))
+        return self._cut(jnp.zeros((self.block_size,) * 2, self.blocks.dtype))
 
     def _cut(self, outside: Float[Array, "b b"]) -> Float[Array, "n b b"]:
         """Returns the blocks, with the entries of another one in place of those cut off."""
         inside = jnp.arange(len(self.blocks) * self.block_size) < self.state_size
         inside = inside.reshape(-1, self.block_size)
         kept = inside[:, :, None] & inside[:, None, :]
-        return jnp.where(kept, self.blocks, outside[None].astype(self.blocks.dtype))
+        return jnp.where(kept, self.blocks, outside[None])
 
     @property
     def divisible(self) -> bool:
@@ -80,7 +80,7 @@ class BlockDiagonalTransition(AbstractTransition):
 
     def flow(self) -> Flow:
         # Zeros would have no logarithm; what is cut off stands still.
-        return Flow(self, self._cut(jnp.eye(self.block_size)))
+        return Flow(self, self._cut(jnp.eye(self.block_size, dtype=self.blocks.dtype)))
 
     def compose(self, later: Array, earlier: Array) -> Array:
         return jnp.matmul(later, earlier)
