@@ -159,3 +159,11 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OSError, match=r"`fit\(checkpoint=...\)`.*file"):
         train(tmp_path / "file")
+
+
+def test_what_a_kill_left_too_many_is_removed(tmp_path):
+    """As of one between the last checkpoint and the removal of the one that it replaces."""
+    want = train(tmp_path, keep=3)
+    assert len(list(tmp_path.iterdir())) == 3
+    assert_same_training(train(tmp_path, resume=True, keep=2), want)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["12", "9"]

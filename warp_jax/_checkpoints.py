@@ -59,6 +59,9 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(self.folder, options=options)
+            # One who was killed between a write and what it makes superfluous.
+            for step in sorted(self._manager.all_steps())[:-keep]:
+                self._manager.delete(step)
         except OSError as error:
             raise OSError(
                 error.errno,
