@@ -177,9 +177,8 @@ class Run:
         lower rates, and if it diverges there too the error is its own. The `seconds` are
         those of the whole search.
         """
-        gentlest = min(trials, key=lambda trial: trial.learning_rate)
+        gentlest, asked = min(trials, key=lambda t: t.learning_rate), len(trials)
         trials = [*trials, *gentlest.gentler()]
-        asked = len(trials) - 2
         result_path = self.folder / "models" / f"{_slug(name)}.json"
         model_path = self.folder / "models" / f"{_slug(name)}.eqx"
         if result_path.exists():

@@ -118,7 +118,7 @@ def test_a_law_holds(law):
 @pytest.mark.slow
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
 def test_a_law_holds_for_many_more(law):
-    check(law, 300)
+    check(law, 500)
 
 
 def bits(gaussian, levels):

@@ -3,6 +3,8 @@
 The backward pass of a scan adds to the gradient of A at every step: for a dense A that is
 a small product, and all of A read and written again. Here the scan's backward pass makes
 the cotangents of the states alone, and the gradient of A follows from all of them at once.
+That hides from JAX how the gradient depends on the parameters: `_known` tells it by the
+plain scan, which runs only where a second derivative is asked for.
 """
 
 import functools
