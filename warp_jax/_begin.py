@@ -1,5 +1,6 @@
 """xs -> the state before a sequence and what drives it, checked: what calls share."""
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -206,7 +207,8 @@ def begin(
     if moves is not None:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
         dxs = jnp.where(moves[:, None], dxs, 0)
-    reduction, rolled = _reduce(call, model, state)
+    shared = model.initial.shared and not continued
+    reduction, rolled = _reduce(call, model, state, shared)
     fresh = segments = None
     if reset is not None:
         segments = Segments.of(reset, *held)
@@ -235,8 +237,12 @@ def begin(
     )
 
 
-def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
-    """Returns the recurrence in coefficients, if there is one, and the model of it."""
+def _reduce(
+    call: str, model, state: State, shared: bool
+) -> tuple[Reduction | None, Any]:
+    """Returns the recurrence in coefficients, if there is one, and the model of it, of a
+    state that is `shared` by all sequences or not.
+    """
     if not model.roll.reduces:
         if state.hidden is not None:
             raise ValueError(
@@ -247,10 +253,12 @@ def _reduce(call: str, model, state: State) -> tuple[Reduction | None, Any]:
     reduction = model.transition.reduce(state.theta, state.hidden)
     if reduction is None:
         return None, _prepared(model)
+    span = dataclasses.replace(reduction.span, shared=shared)
+    reduction = dataclasses.replace(reduction, span=span)
     rolled = eqx.tree_at(
         lambda model: (model.transition, model.decoder),
         model,
-        (reduction.transition.prepared(), model.decoder.spanned(reduction.span)),
+        (reduction.transition.prepared(), model.decoder.spanned(span)),
     )
     return reduction, rolled
 

@@ -222,8 +222,6 @@ class WARP(AbstractModel):
     def scan(
         self, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state: Any, inputs: Any
     ) -> tuple[Any, Any]:
-        if _learnt(self.transition) <= _learnt(self.decoder):
-            return super().scan(turn, state, inputs)
         return scan_driven(self, turn, state, inputs)
 
     def init(
@@ -337,10 +335,3 @@ def _time(call: str, name: str, value: ScalarLike, like: Array) -> Scalar:
     if time.ndim:
         raise ValueError(f"`{call}` needs a scalar `{name}`; got shape {time.shape}.")
     return time
-
-
-def _learnt(part: PyTree) -> int:
-    """Returns how many numbers of a part are learnt."""
-    return sum(
-        leaf.size for leaf in jax.tree.leaves(part) if eqx.is_inexact_array(leaf)
-    )

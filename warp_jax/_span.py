@@ -13,18 +13,20 @@ class Span(eqx.Module):
     """All weights `scale * origin + basis @ weights`, named by coefficients.
 
     - `basis`: directions as columns, `(state, columns)`; shared by all sequences.
-    - `origin`: of shape `(state,)`; may be each sequence's own.
+    - `origin`: of shape `(state,)`; may be each sequence's own. `None` stands for zero.
     - `skip`: coefficients before those that weigh the columns: they move the recurrence
         and are no part of the weights.
     - `scaled`: whether one more coefficient, the last, scales the origin.
+    - `shared`: whether the origin is that of all sequences, too.
     - `keep`: what each column's weight is multiplied by, as in dropout; may be each
         sequence's own. `None` stands for 1.
     """
 
     basis: Float[Array, "p k"]
-    origin: Weights
+    origin: Weights | None
     skip: int = eqx.field(static=True, default=0)
     scaled: bool = eqx.field(static=True, default=False)
+    shared: bool = eqx.field(static=True, default=False)
     keep: Float[Array, " k"] | None = None
 
     @property
@@ -41,6 +43,19 @@ class Span(eqx.Module):
         weights = coefficients[self.skip : stop]
         return (weights if self.keep is None else self.keep * weights), scale
 
+    def flat(self) -> "Span":
+        """Returns the span with its origin as one more column, where all sequences share it
+        and a coefficient scales it.
+        """
+        if not (self.shared and self.scaled) or self.keep is not None:
+            return self
+        basis = jnp.concatenate([self.basis, self.origin[:, None]], axis=1)
+        return Span(basis, None, skip=self.skip)
+
+    def bare(self) -> "Span":
+        """Returns the span without its directions: names coefficients, and no weights."""
+        return dataclasses.replace(self, basis=self.basis[:0], origin=None)
+
     def switched(self, other_counts: Bool[Array, ""], other: "Span") -> "Span":
         """Returns the span of another sequence of the same recurrence, where it counts."""
 
@@ -56,5 +71,7 @@ class Span(eqx.Module):
     def theta(self, coefficients: Float[Array, " m"]) -> Weights:
         """Returns the weights, of shape `(state,)`."""
         weights, scale = self.split(coefficients)
-        origin = self.origin if scale is None else scale * self.origin
-        return origin + self.basis @ weights
+        moved = self.basis @ weights
+        if self.origin is None:
+            return moved
+        return (self.origin if scale is None else scale * self.origin) + moved

@@ -108,8 +108,9 @@ class SpannedNetworkDecoder(AbstractDecoder):
 
     def __init__(self, decoder: NetworkDecoder, span: Span):
         """**Arguments:** the decoder of weights, and where these lie."""
+        span = span.flat()
         self.decoder = decoder
-        self.span = span
+        self.span = span.bare()
         self.network = SpannedNetwork(decoder.space, span)
         self.state_size = span.size
         self.out_size = decoder.out_size
@@ -120,9 +121,10 @@ class SpannedNetworkDecoder(AbstractDecoder):
         def run(network, coefficients, inputs):
             return network(*coefficients)(inputs)
 
-        # The layers are larger than what they are made from, so the backward pass makes
-        # them again.
-        run = eqx.filter_checkpoint(run, prevent_cse=False)
+        if self.network.formed:
+            # The layers are larger than what they are made from, so the backward pass
+            # makes them again.
+            run = eqx.filter_checkpoint(run, prevent_cse=False)
         coefficients = self.span.split(state.theta)
         return run(self.network, coefficients, self.decoder.inputs(state, coordinate))
 

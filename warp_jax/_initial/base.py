@@ -12,6 +12,13 @@ class AbstractInitial(eqx.Module):
 
     state_size: eqx.AbstractVar[int]
 
+    @property
+    def shared(self) -> bool:
+        """Whether all sequences have one initial state, whatever they begin with: then
+        rolls have less to do. By default not.
+        """
+        return False
+
     @abc.abstractmethod
     def __call__(self, x: Observation, *, key: Key | None = None) -> Weights:
         """**Arguments:**

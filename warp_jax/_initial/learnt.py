@@ -24,5 +24,9 @@ class LearntInitial(AbstractInitial):
         if not self.state_size:
             raise ValueError("`LearntInitial(theta)` needs weights; got shape (0,).")
 
+    @property
+    def shared(self) -> bool:
+        return True
+
     def __call__(self, x: Observation, *, key: Key | None = None) -> Weights:
         return self.theta

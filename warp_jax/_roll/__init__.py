@@ -1,6 +1,5 @@
 """theta_0, dxs -> thetas."""
 
-from .adjoint import scan_driven as scan_driven
 from .associative import AssociativeRoll as AssociativeRoll
 from .auto import AutoRoll as AutoRoll
 from .base import (
@@ -12,6 +11,7 @@ from .base import (
 )
 from .chunked import ChunkedRoll as ChunkedRoll
 from .convolution import ConvolutionRoll as ConvolutionRoll
+from .driven import scan_driven as scan_driven
 from .segments import (
     read_in_turns as read_in_turns,
     scan_in_segments as scan_in_segments,

@@ -1,34 +1,52 @@
-"""A scan whose gradient in the transition is one product, not a sum over the steps.
+"""A scan whose gradient in shared parameters is one product, not a sum over the steps.
 
 The backward pass of a scan adds to the gradient of A at every step: for a dense A that is
-a small product, and all of A read and written again. Here the scan's backward pass makes
-the cotangents of the states alone, and the gradient of A follows from all of them at once.
-That hides from JAX how the gradient depends on the parameters: `_known` tells it by the
-plain scan, which runs only where a second derivative is asked for.
+a small product, and all of A read and written again; so too for the directions that the
+layers of a decoder are made from. Here the scan's backward pass makes the cotangents of
+what such sites give alone, and their gradients follow from all of them at once. That hides
+from JAX how the gradient depends on the parameters: `_known` tells it by the plain scan,
+which runs only where a second derivative is asked for.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.lax as lax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float, PyTree
 
 from .._types import Mask, Weights
 from .base import Fresh, moved
+from .segments import read_in_turns
 
 
-# (parameters, state, input) -> the next state.
-Step = Callable[[PyTree, PyTree, PyTree], PyTree]
-# (state, input) -> the next state.
-Move = Callable[[PyTree, PyTree], PyTree]
+# What the backward pass of a scan knows the outputs of its sites by.
+GIVEN = "given by a site"
+
+
+class Site(NamedTuple):
+    """What each turn of a scan calls once.
+
+    - `call`: `(parameters, *inputs) -> output`; closes over nothing differentiated.
+    - `parameters`: what it depends on, as a transition.
+    - `held`: `(*inputs) -> output`, the same without a gradient in the parameters.
+    - `like`: an output, for its shapes.
+    - `footprint`: numbers that one call holds; by default few.
+    """
+
+    call: Callable[..., PyTree]
+    parameters: PyTree
+    held: Callable[..., PyTree]
+    like: PyTree
+    footprint: int = 1
 
 
 def states_by_adjoint(
-    step: Step,
+    step: Callable[[PyTree, Weights, Array], Weights],
     parameters: PyTree,
     held: PyTree,
     theta: Weights,
@@ -46,131 +64,86 @@ def states_by_adjoint(
     - `theta`, `inputs`, `moves`, `fresh`: those of a roll.
     """
 
-    def body(move: Move, operands, theta, step_inputs):
-        theta = moved(move, theta, *step_inputs)
+    def body(calls, operands, theta, step_inputs):
+        theta = moved(calls[0], theta, *step_inputs)
         return theta, theta, None
 
     def taken(states, records, theta, steps):
-        return jnp.concatenate([theta[None], states[:-1]]), steps[0]
+        return ((jnp.concatenate([theta[None], states[:-1]]), steps[0]),)
 
+    sites = (Site(step, parameters, functools.partial(step, held), theta),)
     steps = inputs, moves, fresh
-    return scan_by_adjoint(
-        step, parameters, held, body, taken, theta, None, theta, steps
-    )[1]
-
-
-class Driven(eqx.Module):
-    """Takes a transition's place in a model: steps by the `move` it is given."""
-
-    move: Move
-
-    def advance(
-        self, theta: Weights, hidden: PyTree, dx: Float[Array, " c"]
-    ) -> tuple[Weights, PyTree]:
-        """Takes one step of the state and of what is kept beside it."""
-        return self.move((theta, hidden), dx)
-
-
-def scan_driven(
-    model: Any, turn: Callable[[Any, Any, Any], tuple[Any, Any]], state, inputs
-) -> tuple[Any, Any]:
-    """Returns a scan of `turn(model, state, inputs)`, which calls `model.step` once, with
-    the gradient in `model.transition` as one product; the gradient of all else comes
-    sequence by sequence.
-    """
-    # Nothing idle takes part.
-    parts = lambda model: (model.transition, model.initial)  # noqa: E731
-
-    def body(move, model, state, inputs):
-        taken = []
-
-        def recorded(before, dx):
-            # The states do not tell what drove a step: of a gap they keep no trace.
-            taken.append((before, dx))
-            return move(before, dx)
-
-        model = eqx.tree_at(
-            parts, model, (Driven(recorded), None), is_leaf=lambda x: x is None
-        )
-        after, output = turn(model, state, inputs)
-        (record,) = taken
-        return after, output, record
-
-    def step(transition, state, dx):
-        return transition.advance(*state, dx)
-
-    return scan_by_adjoint(
-        step,
-        model.transition,
-        model.transition.held(),
-        body,
-        lambda outputs, records, carry, inputs: records,
-        (state.theta, state.hidden),
-        eqx.tree_at(parts, model, (None, None)),
-        state,
-        inputs,
-    )
+    return scan_by_adjoint(sites, body, taken, None, theta, steps)[1]
 
 
 def scan_by_adjoint(
-    step: Step,
-    parameters: PyTree,
-    held: PyTree,
-    body: Callable[[Move, Any, Any, Any], tuple[Any, Any, Any]],
-    taken: Callable[[Any, Any, Any, Any], tuple[PyTree, PyTree]],
-    like: PyTree,
+    sites: tuple[Site, ...],
+    body: Callable[..., tuple[Any, Any, Any]],
+    taken: Callable[[Any, Any, Any, Any], tuple[PyTree, ...]],
     operands: PyTree,
     carry: PyTree,
     inputs: PyTree,
 ) -> tuple[Any, Any]:
-    """Returns the last carry and the outputs of a scan that takes one step in each turn.
+    """Returns the last carry and the outputs of a scan that calls each site once a turn.
 
     **Arguments:**
 
-    - `step`, `parameters`, `held`: those of `states_by_adjoint`; a state may have
-        any structure.
-    - `body`: `(move, operands, carry, inputs) -> carry, output, record`. Calls `move`,
-        which is `step` at the parameters, once.
-    - `taken`: `(outputs, records, carry, inputs) -> states, inputs`: what all steps were
-        taken on, of a scan from `carry`.
-    - `like`: a state, for its shapes.
+    - `body`: `(calls, operands, carry, inputs) -> carry, output, record`. Calls each of
+        `calls` once, which are the sites' at their parameters.
+    - `taken`: `(outputs, records, carry, inputs) -> inputs of each site`: of all steps of
+        a scan from `carry`.
     - `operands`: what else `body` depends on; it closes over nothing differentiated.
     - `carry`, `inputs`: those of a scan.
     """
     arrays, others = eqx.partition((operands, carry, inputs), eqx.is_inexact_array)
+    parameters = tuple(site.parameters for site in sites)
     learnt, fixed = eqx.partition(parameters, eqx.is_inexact_array)
     given, static = eqx.partition((others, fixed), eqx.is_array)
     length = len(jax.tree.leaves(inputs)[0])
-    like = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), like)
+    like = jax.tree.map(
+        lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype),
+        tuple(site.like for site in sites),
+    )
 
     def untapped():
         return jax.tree.map(lambda a: jnp.zeros((length, *a.shape), a.dtype), like)
 
-    def scan(move: Move, tapped, arrays, given, taps):
+    def scan(calls, tapped, arrays, given, taps):
         others, _ = eqx.combine(given, static)
         operands, carry, inputs = eqx.combine(arrays, others)
 
         def turn(carry, turn_inputs):
-            inputs, tap = turn_inputs
+            inputs, taps = turn_inputs
 
-            def moving(state, step_inputs):
-                return tapped(move(state, step_inputs), tap)
+            def tapping(call, tap):
+                def given(*inputs):
+                    output = tapped(call(*inputs), tap)
+                    return jax.tree.map(lambda a: checkpoint_name(a, GIVEN), output)
 
-            carry, output, record = body(moving, operands, carry, inputs)
+                return given
+
+            tapping = tuple(map(tapping, calls, taps))
+            carry, output, record = body(tapping, operands, carry, inputs)
             return carry, (output, record)
 
+        if len(sites) > 1:
+            # What lies between what the sites give is cheaper to make again than to keep.
+            keep = jax.checkpoint_policies.save_only_these_names(GIVEN)
+            turn = jax.checkpoint(turn, prevent_cse=False, policy=keep)
         last, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
         return (last, outputs), taken(outputs, records, carry, inputs)
 
-    def moving(learnt, given):
+    def calling(learnt, given):
         parameters = eqx.combine(learnt, eqx.combine(given, static)[1])
-        return functools.partial(step, parameters)
+        return tuple(
+            functools.partial(site.call, of) for site, of in zip(sites, parameters)
+        )
 
     def plain(context, taps=None):
         taps = untapped() if taps is None else taps
         learnt, arrays, given = context
         add = functools.partial(jax.tree.map, jnp.add)
-        return scan(moving(learnt, given), add, arrays, given, taps)
+        return scan(calling(learnt, given), add, arrays, given, taps)
 
     def pulled(arguments):
         (learnt, arrays, given), slopes = arguments
@@ -178,17 +151,26 @@ def scan_by_adjoint(
         return jax.vjp(plain_of, arrays, untapped(), has_aux=True)[1](slopes)
 
     def steps(learnt, given, began):
-        return jax.vmap(moving(learnt, given))(*began)
+        def all_steps(site, call, inputs):
+            def once(inputs):
+                return call(*inputs)
+
+            if site.footprint > 1:
+                # What a call holds is larger than its inputs, from which it is made again.
+                once = jax.checkpoint(once, prevent_cse=False)
+            return read_in_turns(once, inputs, site.footprint)
+
+        return tuple(map(all_steps, sites, calling(learnt, given), began))
 
     context = learnt, arrays, given
-    held_step = functools.partial(step, held)
+    held = tuple(site.held for site in sites)
     result, pull, began = jax.vjp(
-        lambda arrays, taps: scan(held_step, _tapped, arrays, given, taps),
+        lambda arrays, taps: scan(held, _tapped, arrays, given, taps),
         lax.stop_gradient(arrays),
         untapped(),
         has_aux=True,
     )
-    # Has the value of the states, which nobody needs; what counts is its derivative.
+    # Has the value of the outputs, which nobody needs; what counts is its derivative.
     states = _in_parameters(steps, plain, learnt, lax.stop_gradient(began), context)
     return _attach(plain, pulled, result, pull, context, arrays, states)
 
