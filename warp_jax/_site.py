@@ -21,6 +21,12 @@ class AbstractSite(eqx.Module):
     def __call__(self, *inputs: PyTree) -> PyTree:
         """Returns the output."""
 
+    def prepared(self) -> "AbstractSite":
+        """Returns the site as a scan of many calls wants it, with what these share made
+        once; by default there is nothing to make.
+        """
+        return self
+
     @abc.abstractmethod
     def held(self) -> Callable[..., PyTree]:
         """Returns a function with the numbers of a call, for a scan that is differentiated

@@ -13,7 +13,7 @@ class Span(eqx.Module):
     """All weights `scale * origin + basis @ weights`, named by coefficients.
 
     - `basis`: directions as columns, `(state, columns)`; shared by all sequences.
-    - `origin`: of shape `(state,)`; may be each sequence's own. `None` stands for zero.
+    - `origin`: of shape `(state,)`; may be each sequence's own.
     - `skip`: coefficients before those that weigh the columns: they move the recurrence
         and are no part of the weights.
     - `scaled`: whether one more coefficient, the last, scales the origin.
@@ -23,7 +23,7 @@ class Span(eqx.Module):
     """
 
     basis: Float[Array, "p k"]
-    origin: Weights | None
+    origin: Weights
     skip: int = eqx.field(static=True, default=0)
     scaled: bool = eqx.field(static=True, default=False)
     shared: bool = eqx.field(static=True, default=False)
@@ -34,27 +34,13 @@ class Span(eqx.Module):
         """How many coefficients there are."""
         return self.skip + self.basis.shape[1] + int(self.scaled)
 
-    def split(
-        self, coefficients: Float[Array, " m"]
-    ) -> tuple[Float[Array, " k"], Scalar | None]:
-        """Returns the columns' weights, and the origin's scale, `None` standing for 1."""
-        stop = self.skip + self.basis.shape[1]
-        scale = coefficients[-1] if self.scaled else None
-        weights = coefficients[self.skip : stop]
-        return (weights if self.keep is None else self.keep * weights), scale
-
-    def flat(self) -> "Span":
-        """Returns the span with its origin as one more column, where all sequences share it
-        and a coefficient scales it.
-        """
-        if not (self.shared and self.scaled) or self.keep is not None:
-            return self
-        basis = jnp.concatenate([self.basis, self.origin[:, None]], axis=1)
-        return Span(basis, None, skip=self.skip)
-
-    def bare(self) -> "Span":
-        """Returns the span without its directions: names coefficients, and no weights."""
-        return dataclasses.replace(self, basis=self.basis[:0], origin=None)
+    def weigh(self, coefficients: Float[Array, " m"]) -> Float[Array, " n"]:
+        """Returns the columns' weights, and the origin's scale behind them if there is one."""
+        weights = coefficients[self.skip :]
+        if self.keep is None:
+            return weights
+        count = len(self.keep)
+        return jnp.concatenate([self.keep * weights[:count], weights[count:]])
 
     def switched(self, other_counts: Bool[Array, ""], other: "Span") -> "Span":
         """Returns the span of another sequence of the same recurrence, where it counts."""
@@ -68,10 +54,31 @@ class Span(eqx.Module):
             keep=choose(self.keep, other.keep),
         )
 
+    def bare(self) -> "Span":
+        """Returns the span without its directions: it can still `weigh`."""
+        return dataclasses.replace(self, basis=self.basis[:0], origin=self.origin[:0])
+
     def theta(self, coefficients: Float[Array, " m"]) -> Weights:
         """Returns the weights, of shape `(state,)`."""
-        weights, scale = self.split(coefficients)
-        moved = self.basis @ weights
-        if self.origin is None:
-            return moved
-        return (self.origin if scale is None else scale * self.origin) + moved
+        return combined(self.basis, self.origin, self.weigh(coefficients))
+
+
+def combined(
+    basis: Float[Array, "*s k"], origin: Float[Array, "*s"], weights: Float[Array, " n"]
+) -> Float[Array, "*s"]:
+    """Returns the columns times their weights plus the origin, which the last weight
+    scales if there is one more than columns.
+    """
+    *shape, count = basis.shape
+    columns, scale = separate(weights, count)
+    moved = (basis.reshape(-1, count) @ columns).reshape(shape)
+    return moved + (origin if scale is None else scale * origin)
+
+
+def separate(
+    weights: Float[Array, " n"], count: int
+) -> tuple[Float[Array, " k"], Scalar | None]:
+    """Returns the weights of `count` columns, and the origin's scale, `None` standing
+    for 1.
+    """
+    return weights[:count], weights[count] if len(weights) > count else None

@@ -6,7 +6,7 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .._types import Scalar
+from .._span import separate
 
 
 class HeldLayer(eqx.Module):
@@ -18,7 +18,7 @@ class HeldLayer(eqx.Module):
     """
 
     matrix: Float[Array, "o k i"]
-    back: Float[Array, "k i o"]
+    back: Float[Array, "..."]
     bias: Float[Array, "o k"] | None
     origin: Float[Array, "o i"] | None
     first: Float[Array, " o"] | None
@@ -29,8 +29,8 @@ class HeldLayer(eqx.Module):
         origin: Float[Array, "o i"] | None,
         biased: bool,
     ):
-        """**Arguments:** the layer's matrices, its own at the origin, and whether the last
-        input of both is the one that a bias sees.
+        """**Arguments:** the matrices that are weighed, one that is added to these or
+        `None`, and whether their last inputs are those that a bias sees.
         """
         basis, origin = lax.stop_gradient((basis, origin))
         self.bias = self.first = None
@@ -38,17 +38,19 @@ class HeldLayer(eqx.Module):
             basis, self.bias = basis[:, :-1], basis[:, -1]
             if origin is not None:
                 origin, self.first = origin[:, :-1], origin[:, -1]
+        self.origin = origin
         self.matrix = jnp.swapaxes(basis, 1, 2)
         # Laid out once for the backward pass, and not in every turn of it.
-        self.back = jnp.moveaxis(self.matrix, 0, 2)
-        self.origin = origin
+        ends = (2, 0) if self._by_outputs else (0, 2)
+        self.back = jnp.moveaxis(self.matrix, *ends)
 
     def __call__(
-        self, weights: Float[Array, " k"], scale: Scalar | None, v: Float[Array, " i"]
+        self, weights: Float[Array, " n"], v: Float[Array, " i"]
     ) -> Float[Array, " o"]:
-        y = self._moved(weights, v)
+        columns, scale = separate(weights, self.matrix.shape[1])
+        y = self._moved(columns, v)
         if self.bias is not None:
-            y = y + self.bias @ weights
+            y = y + self.bias @ columns
         if self.origin is None:
             return y
         first = self.origin @ v
@@ -57,12 +59,15 @@ class HeldLayer(eqx.Module):
         return y + (first if scale is None else scale * first)
 
     def _moved(self, weights: Array, v: Array) -> Array:
-        rows, _, width = self.matrix.shape
-        if width == 1:
+        if self.matrix.shape[2] == 1:
             return self.matrix[:, :, 0] @ weights * v[0]
-        if rows < width:
-            return _by_outputs(self.matrix, weights, v)
-        return _by_inputs(self.matrix, self.back, weights, v)
+        by = _by_outputs if self._by_outputs else _by_inputs
+        return by(self.matrix, self.back, weights, v)
+
+    @property
+    def _by_outputs(self) -> bool:
+        rows, _, width = self.matrix.shape
+        return rows < width
 
 
 # Each of both holds the fewer products: of a weight and an input, or of one and an output.
@@ -92,21 +97,23 @@ _by_inputs.defvjp(_by_inputs_forward, _by_inputs_backward)
 
 
 @jax.custom_vjp
-def _by_outputs(matrix: Float[Array, "o k i"], weights: Array, v: Array) -> Array:
+def _by_outputs(
+    matrix: Float[Array, "o k i"], back: Float[Array, "i o k"], weights: Array, v: Array
+) -> Array:
     """Returns the same."""
     return jnp.sum(_contract(matrix, v, (2,)) * _columns(len(matrix), weights), 1)
 
 
-def _by_outputs_forward(matrix, weights, v):
-    return _by_outputs(matrix, weights, v), (matrix, weights, v)
+def _by_outputs_forward(matrix, back, weights, v):
+    return _by_outputs(matrix, back, weights, v), (matrix, back, weights, v)
 
 
 def _by_outputs_backward(residuals, slope):
-    matrix, weights, v = residuals
+    matrix, back, weights, v = residuals
     slopes = _rows(slope, len(weights))
     to_weights = jnp.sum(_contract(matrix, v, (2,)) * slopes, 0)
     products = slopes * _columns(len(slope), weights)
-    return None, to_weights, _contract(matrix, products, (0, 1))
+    return None, None, to_weights, _contract(back, products, (1, 2))
 
 
 _by_outputs.defvjp(_by_outputs_forward, _by_outputs_backward)

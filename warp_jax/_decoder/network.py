@@ -108,7 +108,6 @@ class SpannedNetworkDecoder(AbstractDecoder):
 
     def __init__(self, decoder: NetworkDecoder, span: Span):
         """**Arguments:** the decoder of weights, and where these lie."""
-        span = span.flat()
         self.decoder = decoder
         self.span = span.bare()
         self.network = SpannedNetwork(decoder.space, span)
@@ -118,15 +117,15 @@ class SpannedNetworkDecoder(AbstractDecoder):
     def __call__(
         self, state: State, coordinate: Float[Array, " q"]
     ) -> Float[Array, " y"]:
-        def run(network, coefficients, inputs):
-            return network(*coefficients)(inputs)
+        def run(network, weights, inputs):
+            return network(weights)(inputs)
 
         if self.network.formed:
             # The layers are larger than what they are made from, so the backward pass
             # makes them again.
             run = eqx.filter_checkpoint(run, prevent_cse=False)
-        coefficients = self.span.split(state.theta)
-        return run(self.network, coefficients, self.decoder.inputs(state, coordinate))
+        inputs = self.decoder.inputs(state, coordinate)
+        return run(self.network, self.span.weigh(state.theta), inputs)
 
     @property
     def footprint(self) -> int:

@@ -10,8 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._site import AbstractSite
-from .._span import Span
-from .._types import Scalar
+from .._span import combined, separate, Span
 from .._weightspace import WeightSpace
 from .held import HeldLayer
 
@@ -28,10 +27,7 @@ class SpannedNetwork(eqx.Module):
 
     def __init__(self, space: WeightSpace, span: Span):
         """**Arguments:** how the network's weights lie in a state, and the span."""
-        bases = space.pieces(span.basis)
-        origins = [None] * len(bases)
-        if span.origin is not None:
-            origins = space.pieces(span.origin)
+        bases, origins = space.pieces(span.basis), space.pieces(span.origin)
 
         def prepare(part: Any) -> Any:
             if isinstance(part, _Leaf):
@@ -41,7 +37,8 @@ class SpannedNetwork(eqx.Module):
             places = [
                 leaf.index for leaf in (part.weight, part.bias) if leaf is not None
             ]
-            return _Layer([bases[i] for i in places], [origins[i] for i in places])
+            both = [[pieces[i] for i in places] for pieces in (bases, origins)]
+            return _Layer(*both, folded=span.shared and span.scaled)
 
         network = space.assemble([_Leaf(i) for i in range(len(bases))])
         self.parts = jax.tree.map(prepare, network, is_leaf=_is_layer)
@@ -60,13 +57,17 @@ class SpannedNetwork(eqx.Module):
         leaves = jax.tree.leaves(self.parts, is_leaf=_is_prepared)
         return [part for part in leaves if _is_prepared(part)]
 
-    def __call__(self, weights: Float[Array, " k"], scale: Scalar | None) -> PyTree:
-        """Returns the network of the columns' weights and the origin's scale."""
+    def __call__(self, weights: Float[Array, " n"]) -> PyTree:
+        """Returns the network of the columns' weights, and of the origin's scale behind
+        them if there is one.
+        """
 
         def at(part: Any) -> Any:
             if isinstance(part, AbstractSite):
-                return _SpannedLinear(part, weights, scale)
-            return part.at(weights, scale) if isinstance(part, _Part) else part
+                return _SpannedLinear(part, weights)
+            if isinstance(part, _Part):
+                return combined(part.basis, part.origin, weights)
+            return part
 
         return jax.tree.map(at, self.parts, is_leaf=_is_prepared)
 
@@ -82,19 +83,15 @@ class _Part(eqx.Module):
     """An array of a network that is not a linear layer's: it is formed."""
 
     basis: Float[Array, "... k"]
-    origin: Float[Array, "..."] | None
+    origin: Float[Array, "..."]
 
     @property
     def footprint(self) -> int:
-        return math.prod(self.basis.shape[:-1])
-
-    def at(self, weights: Float[Array, " k"], scale: Scalar | None) -> Array:
-        """Returns the array."""
-        return _with(scale, self.origin, _formed(self.basis, weights))
+        return self.origin.size
 
 
 class _Layer(AbstractSite):
-    """A linear layer: the columns' weights, the origin's scale, inputs -> outputs.
+    """A linear layer: weights, inputs -> outputs.
 
     Its bias is one more column of its matrix, which sees a one.
     """
@@ -102,31 +99,39 @@ class _Layer(AbstractSite):
     columns: "_Columns"
     origin: Float[Array, "o i"] | None
     biased: bool = eqx.field(static=True)
+    folded: bool = eqx.field(static=True)
     footprint: int = eqx.field(static=True)
 
-    def __init__(self, bases: list[Array], origins: list[Any]):
-        def join(arrays: list[Any]) -> Any:
-            weight, *bias = arrays
-            if weight is None or not bias:
-                return weight
-            return jnp.concatenate([weight, bias[0][:, None]], axis=1)
-
-        basis, self.origin = join(bases), join(origins)
-        self.biased = len(bases) > 1
-        rows, width, count = basis.shape
-        costs = {_ByInputs: count * width, _ByOutputs: count * rows}
-        cheapest = min((_ByMatrix, *costs), key=lambda k: costs.get(k, rows * width))
-        self.columns = cheapest(basis)
+    def __init__(self, bases: list[Array], origins: list[Array], *, folded: bool):
+        """**Arguments:** what the layer's matrix and its bias, if there is one, are made
+        from, and whether the origins are scaled ones that all sequences share: just one
+        more column.
+        """
+        basis, self.origin = bases[0], origins[0]
+        self.biased, self.folded = len(bases) > 1, folded
+        if self.biased:
+            basis = jnp.concatenate([basis, bases[1][:, None]], axis=1)
+            self.origin = jnp.concatenate([self.origin, origins[1][:, None]], axis=1)
+        self.columns = _cheapest(basis)
         self.footprint = self.columns.footprint
 
     def __call__(
-        self, weights: Float[Array, " k"], scale: Scalar | None, v: Float[Array, " i"]
+        self, weights: Float[Array, " n"], v: Float[Array, " i"]
     ) -> Float[Array, " o"]:
         if self.biased:
             v = jnp.concatenate([v, jnp.ones(1, v.dtype)])
-        moved = self.columns(weights, v)
-        origin = None if self.origin is None else self.origin @ v
-        return _with(scale, origin, moved)
+        if self.origin is None:
+            return self.columns(weights, v)
+        columns, scale = separate(weights, self.columns.basis.shape[-1])
+        first = self.origin @ v
+        return self.columns(columns, v) + (first if scale is None else scale * first)
+
+    def prepared(self) -> "_Layer":
+        if self.origin is None or not self.folded:
+            return self
+        basis = jnp.concatenate([self.columns.basis, self.origin[..., None]], axis=-1)
+        parts = lambda layer: (layer.columns, layer.origin)  # noqa: E731
+        return eqx.tree_at(parts, self, (_cheapest(basis), None))
 
     def held(self) -> HeldLayer:
         return HeldLayer(self.columns.basis, self.origin, self.biased)
@@ -136,11 +141,10 @@ class _SpannedLinear(eqx.Module):
     """Takes the place of an `equinox.nn.Linear` in a network."""
 
     layer: AbstractSite
-    weights: Float[Array, " k"]
-    scale: Scalar | None
+    weights: Float[Array, " n"]
 
     def __call__(self, v: Float[Array, " i"], *, key: Any = None) -> Float[Array, " o"]:
-        return self.layer(self.weights, self.scale, v)
+        return self.layer(self.weights, v)
 
 
 class _Columns(eqx.Module):
@@ -198,32 +202,22 @@ class _ByOutputs(_Columns):
 class _ByMatrix(_Columns):
     """The layer's own weights, formed."""
 
-    matrix: Float[Array, "k oi"]
-    shape: tuple[int, ...] = eqx.field(static=True)
+    basis: Float[Array, "o i k"]
     footprint: int = eqx.field(static=True)
 
     def __init__(self, basis: Float[Array, "o i k"]):
-        self.shape = basis.shape
-        self.matrix = basis.reshape(-1, basis.shape[-1]).T
-        self.footprint = self.matrix.shape[1]
-
-    @property
-    def basis(self) -> Float[Array, "o i k"]:
-        return self.matrix.T.reshape(self.shape)
+        self.basis = basis
+        self.footprint = math.prod(basis.shape[:2])
 
     def __call__(self, weights: Array, v: Array) -> Array:
-        return (weights @ self.matrix).reshape(self.shape[:2]) @ v
+        *shape, count = self.basis.shape
+        return (self.basis.reshape(-1, count) @ weights).reshape(shape) @ v
 
 
-def _formed(basis: Array, weights: Array) -> Array:
-    *shape, count = basis.shape
-    return (basis.reshape(-1, count) @ weights).reshape(shape)
-
-
-def _with(scale: Scalar | None, origin: Array | None, moved: Array) -> Array:
-    if origin is None:
-        return moved
-    return moved + (origin if scale is None else scale * origin)
+def _cheapest(basis: Float[Array, "o i k"]) -> _Columns:
+    rows, width, count = basis.shape
+    costs = {_ByInputs: count * width, _ByOutputs: count * rows}
+    return min((_ByMatrix, *costs), key=lambda k: costs.get(k, rows * width))(basis)
 
 
 def _is_prepared(part: Any) -> bool:

@@ -89,7 +89,7 @@ class _Decoder:
 
         leaves, self.structure = jax.tree.flatten(decoder, is_leaf=is_site)
         self.places = [i for i, leaf in enumerate(leaves) if is_site(leaf)]
-        self.sites = [leaves[i] for i in self.places]
+        self.sites = [leaves[i].prepared() for i in self.places]
         self.rest = [leaf for leaf in leaves if not is_site(leaf)]
 
     def __call__(self, sites: Sequence[Any], rest: Sequence[Any]) -> PyTree:
