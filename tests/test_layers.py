@@ -9,7 +9,15 @@ import pytest
 ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
     {"_types", "_check", "_precision"},
-    {"_abstract_model", "_weightspace", "_span", "_site", "_drive", "_coordinates", "_loss"},
+    {
+        "_abstract_model",
+        "_weightspace",
+        "_span",
+        "_site",
+        "_drive",
+        "_coordinates",
+        "_loss",
+    },
     {
         "_save",
         "_training",

@@ -35,7 +35,7 @@ class Span(eqx.Module):
         return self.skip + self.basis.shape[1] + int(self.scaled)
 
     def weigh(self, coefficients: Float[Array, " m"]) -> Float[Array, " n"]:
-        """Returns the columns' weights, and the origin's scale behind them if there is one."""
+        """Returns the columns' weights, and behind them the origin's scale, if any."""
         weights = coefficients[self.skip :]
         if self.keep is None:
             return weights

@@ -13,6 +13,13 @@ from .._types import Weights
 from .adjoint import scan_by_adjoint, Site
 
 
+try:
+    from jax.extend.core import get_opaque_trace_state
+except ImportError:
+    # Where it was before JAX 0.9.
+    from jax.core import get_opaque_trace_state
+
+
 # (model, state, inputs) -> state, output
 Turn = Callable[[Any, Any, Any], tuple[Any, Any]]
 
@@ -56,7 +63,9 @@ def scan_driven(model: Any, turn: Turn, state, inputs) -> tuple[Any, Any]:
         (state.theta, state.hidden),
     )
     sites = [
-        Site(lambda site, *inputs: site(*inputs), site, site.held(), like, site.footprint)
+        Site(
+            lambda site, *inputs: site(*inputs), site, site.held(), like, site.footprint
+        )
         for site, like in zip(decoder.sites, outputs)
     ]
 
@@ -148,27 +157,34 @@ def _outputs(
     """Returns what the sites give, as shapes, or `None` unless a turn calls each once."""
 
     def probe(model, sites, rest, state, inputs):
+        here = get_opaque_trace_state()
+        # Inside a transformation, as in a loop of a solver, one call stands for many.
+        outside = []
+
+        def watched(call):
+            def calling(*inputs):
+                outside.append(get_opaque_trace_state() == here)
+                return call(*inputs)
+
+            return calling
+
         idle = eqx.tree_at(_parts, model, (None, None, None))
-        calls = model.transition.advance, *sites
+        calls = model.transition.advance, *map(watched, sites)
         records, driven = _recording(decoder, calls, idle, rest)
         turn(driven, state, inputs)
-        counts.extend(len(record) for record in records[1:])
-        return [record[-1] for record in records[1:] if record]
+        once = all(len(record) == 1 for record in records[1:])
+        return (
+            [output for ((_, output),) in records[1:]]
+            if once and all(outside)
+            else None
+        )
 
     if not decoder.sites:
         return None
-    counts: list[int] = []
     first = jax.tree.map(lambda array: array[0], inputs)
-    try:
-        outputs = eqx.filter_eval_shape(
-            probe, model, decoder.sites, decoder.rest, state, first
-        )
-    except jax.errors.UnexpectedTracerError:
-        # Inside a transformation, as a loop of a solver, there are many calls in one.
-        return None
-    if counts != [1] * len(decoder.sites):
-        return None
-    return [output for _, output in outputs]
+    return eqx.filter_eval_shape(
+        probe, model, decoder.sites, decoder.rest, state, first
+    )
 
 
 def _learnt(part: PyTree) -> int:
