@@ -114,7 +114,13 @@ def _theta(state):
     return state.theta
 
 
-WAYS = (plain, twice, mapped, in_a_loop, in_a_branch, in_time, compiled, made_again)
+WAYS = [
+    *(pytest.param(way, id=way.__name__) for way in (plain, twice, mapped, in_time)),
+    *(
+        pytest.param(way, id=way.__name__, marks=pytest.mark.slow)
+        for way in (in_a_loop, in_a_branch, compiled, made_again)
+    ),
+]
 
 
 class Wrapped(wj.AbstractDecoder):
@@ -175,7 +181,7 @@ def sites(monkeypatch):
     return counts
 
 
-@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+@pytest.mark.parametrize("way", WAYS)
 def test_a_decoder_may_read_its_network_in_any_way(way, sites, double):
     """Only calls that are one for each turn are taken out of the scan."""
     model, (xs, ts) = make_model(Choices("low_rank")), make_sequence(9)
@@ -186,13 +192,19 @@ def test_a_decoder_may_read_its_network_in_any_way(way, sites, double):
     assert set(sites) == ({1 + LAYERS} if way is plain else set())
 
 
-@pytest.mark.parametrize("decoder", ("observing", "gaussian", "tanh"))
-@pytest.mark.parametrize("initial", ("learnt", "hypernetwork"))
-@pytest.mark.parametrize("transition", ("low_rank", "subspace_dense"))
-def test_the_gradient_of_a_batch_is_that_of_plain_steps(
-    transition, initial, decoder, sites, precision
-):
-    model = make_model(Choices(transition, initial, decoder=decoder))
+@pytest.mark.parametrize(
+    "choices",
+    (
+        Choices("low_rank", "learnt", decoder="gaussian"),
+        Choices("low_rank", "hypernetwork", decoder="observing"),
+        Choices("subspace_dense", "learnt", decoder="tanh"),
+        Choices("subspace_spectral", "thin"),
+    ),
+    ids=lambda choices: "-".join(choices[:2]),
+)
+def test_the_gradient_of_a_batch_is_that_of_plain_steps(choices, sites, double):
+    """Of spans with an origin that is scaled or not, and shared or not."""
+    model = make_model(choices)
     xs, ts = make_sequence(9)
     batch = jnp.stack([xs, xs[::-1], 2 * xs])
     got = slopes(unrolled, model, batch, ts)

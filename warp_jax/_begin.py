@@ -38,13 +38,19 @@ class Begun(NamedTuple):
     memory: PyTree
     ts: Times
     held: tuple[Observations, Times]
-    dxs: Float[Array, "s c"]
+    driven: Float[Array, "t c"]
     moves: Mask | None
     continued: bool
     kept: Callable[[Array], PyTree]
     fresh: Fresh | None
     segments: Segments | None
     weights: Callable[[Reduction, Segments, Array], Weights]
+
+    @property
+    def dxs(self) -> Float[Array, "s c"]:
+        """The drive of the steps that are rolled."""
+        # A sequence begins at its first valid step, so the first one never moves.
+        return self.driven if self.continued else self.driven[1:]
 
     def theta(
         self, state: Float[Array, " m"], segment: Segments | None = None
@@ -118,11 +124,11 @@ class Begun(NamedTuple):
 
     def check(self, call: str, outputs: Output, last: Array) -> Output:
         """Returns `outputs`; raises where the last rolled state is not finite."""
-        length = len(self.held[0])
+        length, continued = len(self.held[0]), self.continued
 
         def first_bad(*operands):
             # A state continued from comes before the first step.
-            step = _first_bad(*operands) - self.continued
+            step = _first_bad(not continued, *operands) - continued
             # Of two rolls one may overflow where the other just does not.
             return jnp.clip(step, 0, length - 1)
 
@@ -135,7 +141,8 @@ class Begun(NamedTuple):
         # A state that is not finite stays so: the last one tells of all.
         bad = ~jnp.all(jnp.isfinite(last))
         operands = self.model.roll, self.model.transition
-        operands = *operands, self.start, self.dxs, self.moves, self.fresh
+        # Not `dxs`, which would be a second copy of the drive.
+        operands = *operands, self.start, self.driven, self.moves, self.fresh
         return check_steps(outputs, bad, first_bad, operands, length, message)
 
 
@@ -199,14 +206,12 @@ def begin(
     else:
         held = hold(known, mask, state.x), hold(ts, mask, state.t)
     more = () if reset is None else (reset,)
-    dxs, memory = model.drive(state, xs, ts, mask, *more)
+    driven, memory = model.drive(state, xs, ts, mask, *more)
     moves = None if mask is None else advancing(mask, length, continued)
-    if not continued:
-        # A sequence begins at its first valid step, so the first one never moves.
-        dxs, moves = dxs[1:], None if moves is None else moves[1:]
     if moves is not None:
         # Where a step is padding its drive is arbitrary, and must not reach a gradient.
-        dxs = jnp.where(moves[:, None], dxs, 0)
+        driven = jnp.where(moves[:, None], driven, 0)
+        moves = moves if continued else moves[1:]
     shared = model.initial.shared and not continued
     reduction, rolled = _reduce(call, model, state, shared)
     fresh = segments = None
@@ -227,7 +232,7 @@ def begin(
         memory,
         ts,
         held,
-        dxs,
+        driven,
         moves,
         continued,
         kept,
@@ -279,22 +284,29 @@ def default_times(length: int, dtype) -> Times:
 
 
 def _first_bad(
+    skip: int,
     roll: AbstractRoll,
     transition: AbstractTransition,
     start: Array,
-    dxs: Array,
+    driven: Array,
     moves: Mask | None,
     fresh: Fresh | None,
 ) -> Int[Array, ""]:
-    """Returns how many states are finite in a row, from `start` on."""
+    """Returns how many states are finite in a row, from `start` on; the first `skip` of
+    what is `driven` move nothing.
+    """
 
-    def turn(carry, inputs):
+    def turn(i, carry):
         state, finite, count = carry
+        # Taken from where they lie: a scan would put a copy of them in another order.
+        at = lambda array, i: lax.dynamic_index_in_dim(array, i, keepdims=False)  # noqa: E731
+        others = jax.tree.map(lambda array: at(array, i), (moves, fresh))
+        inputs = at(driven, skip + i), *others
         step = lambda state, dx: roll.step(transition, state, None, dx)[0]  # noqa: E731
         state = moved(step, state, *inputs)
         finite &= jnp.all(jnp.isfinite(state))
-        return (state, finite, count + finite), None
+        return state, finite, count + finite
 
     finite = jnp.all(jnp.isfinite(start))
     carry = start, finite, finite.astype(int)
-    return lax.scan(turn, carry, (dxs, moves, fresh))[0][2]
+    return lax.fori_loop(0, len(driven) - skip, turn, carry)[2]

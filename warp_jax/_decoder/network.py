@@ -121,8 +121,8 @@ class SpannedNetworkDecoder(AbstractDecoder):
             return network(weights)(inputs)
 
         if self.network.formed:
-            # The layers are larger than what they are made from, so the backward pass
-            # makes them again.
+            # They are larger than what they are made from, so the backward pass makes
+            # them again.
             run = eqx.filter_checkpoint(run, prevent_cse=False)
         inputs = self.decoder.inputs(state, coordinate)
         return run(self.network, self.span.weigh(state.theta), inputs)

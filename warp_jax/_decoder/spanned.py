@@ -50,8 +50,9 @@ class SpannedNetwork(eqx.Module):
 
     @property
     def formed(self) -> bool:
-        """Whether any layer is larger than what it is made from."""
-        return any(isinstance(part, (_Part, _Layer)) for part in self._prepared())
+        """Whether it forms its layers itself: no scan has taken their calls out."""
+        sites = [part for part in self._prepared() if isinstance(part, AbstractSite)]
+        return not sites or any(isinstance(site, _Layer) for site in sites)
 
     def _prepared(self) -> list[Any]:
         leaves = jax.tree.leaves(self.parts, is_leaf=_is_prepared)
@@ -100,6 +101,7 @@ class _Layer(AbstractSite):
     origin: Float[Array, "o i"] | None
     biased: bool = eqx.field(static=True)
     folded: bool = eqx.field(static=True)
+    count: int = eqx.field(static=True)
     footprint: int = eqx.field(static=True)
 
     def __init__(self, bases: list[Array], origins: list[Array], *, folded: bool):
@@ -112,7 +114,7 @@ class _Layer(AbstractSite):
         if self.biased:
             basis = jnp.concatenate([basis, bases[1][:, None]], axis=1)
             self.origin = jnp.concatenate([self.origin, origins[1][:, None]], axis=1)
-        self.columns = _cheapest(basis)
+        self.columns, self.count = _cheapest(basis), basis.shape[-1]
         self.footprint = self.columns.footprint
 
     def __call__(
@@ -122,7 +124,7 @@ class _Layer(AbstractSite):
             v = jnp.concatenate([v, jnp.ones(1, v.dtype)])
         if self.origin is None:
             return self.columns(weights, v)
-        columns, scale = separate(weights, self.columns.basis.shape[-1])
+        columns, scale = separate(weights, self.count)
         first = self.origin @ v
         return self.columns(columns, v) + (first if scale is None else scale * first)
 
