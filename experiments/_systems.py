@@ -13,8 +13,9 @@ from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset
 from ._models import rivals, warp
-from ._run import count, Run, Trial
+from ._run import count, Run
 from ._tasks import AbstractForecast
+from ._trial import Trial
 from .baselines import Model
 
 

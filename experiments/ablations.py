@@ -9,7 +9,8 @@ from ._config import Flag, Rated, resolve
 from ._data import data_folder
 from ._problems import load_problem, Problem
 from ._recipes import Recipe, warps
-from ._run import Run, Trial
+from ._run import Run
+from ._trial import Trial
 
 
 STEPS = {"quick": 300, "paper": 3000}

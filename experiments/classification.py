@@ -8,9 +8,10 @@ from ._classifiers import Candidates, Recipe, RECIPES, warps
 from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled
 from ._rivals import CELLS, rival, state_size
-from ._run import count, Run, Trial
+from ._run import count, Run
 from ._stronger import STRONGER, stronger
 from ._tasks import PooledClassification
+from ._trial import Trial
 from .baselines import random_convolutions
 
 

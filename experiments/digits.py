@@ -16,8 +16,9 @@ from ._completion import AutoregressiveCompletion, Completion, completion_metric
 from ._config import Config
 from ._data import Dataset, load_digits
 from ._data.digits import SIDE
-from ._run import Run, Trial
+from ._run import Run
 from ._tasks import Classification
+from ._trial import Trial
 from .baselines import GRU, LRU, Model, recurrent
 
 

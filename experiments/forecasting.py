@@ -14,7 +14,8 @@ from ._data.gathered import Gathered
 from ._folder import write_text
 from ._forecasters import candidates
 from ._rivals import CELLS, state_size
-from ._run import Run, Trial
+from ._run import Run
+from ._trial import Trial
 from ._windows import (
     DirectForecast,
     LeakingForecast,

@@ -19,7 +19,8 @@ from ._in_context import Asked, microseconds, relative
 from ._regression import gradient_step, KeyTokens, Regression, ridge
 from ._regressors import models
 from ._rivals import state_size
-from ._run import Run, Trial
+from ._run import Run
+from ._trial import Trial
 
 
 class Told(NamedTuple):

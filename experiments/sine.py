@@ -19,9 +19,10 @@ from ._config import Flag, Rated
 from ._data import Dataset, make_sine, Split
 from ._data.sine import SIZES
 from ._models import held, published, rivals
-from ._run import count, Run, Trial
+from ._run import count, Run
 from ._systems import change
 from ._tasks import Reconstruction
+from ._trial import Trial
 from .baselines import Model
 
 

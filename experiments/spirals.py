@@ -13,8 +13,9 @@ from . import _figures as figures
 from ._config import Config
 from ._data import make_spirals
 from ._rivals import CELLS, rival, state_size
-from ._run import Run, Trial
+from ._run import Run
 from ._tasks import Classification
+from ._trial import Trial
 from .baselines import Model
 
 

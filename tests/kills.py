@@ -25,8 +25,9 @@ import jax.random as jr
 
 import warp_jax as wj
 from experiments._config import Config
-from experiments._run import Run, Trial
+from experiments._run import Run
 from experiments._signals import SIGNALS
+from experiments._trial import Trial
 
 
 ROOT = pathlib.Path(__file__).parents[1]

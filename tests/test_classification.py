@@ -15,8 +15,9 @@ from experiments.__main__ import main
 from experiments._classifiers import RECIPES
 from experiments._config import Config
 from experiments._data import load_labelled, Split
-from experiments._run import Run, Trial
+from experiments._run import Run
 from experiments._tasks import Classification
+from experiments._trial import Trial
 
 from .files import write_pictures
 from .test_experiments import broadcasting as broadcasting, read

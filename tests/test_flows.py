@@ -15,7 +15,7 @@ import warp_jax as wj
 from experiments import lorenz
 from experiments._data.lorenz import _field, STEP
 from experiments._flows import Flow
-from experiments._run import Trial
+from experiments._trial import Trial
 
 from .helpers import assert_close, x64
 from .test_systems import toy
