@@ -2,15 +2,16 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Complex, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._check import check_positive
 from .._types import Weights
 from .base import AbstractTransition, Reduction
 from .flow import Flow
+from .wrapped import AbstractWrappedTransition
 
 
-class ContinuousTime(AbstractTransition):
+class ContinuousTime(AbstractWrappedTransition):
     r"""Another transition in continuous time: a step over the time $\tau$ is
     $\theta_t = A^{\tau / u}\, \theta_{t-1} + B\,dx_t$, with `unit` as $u$. That is the
     exact solution of $\dot\theta = \frac1u \log(A)\, \theta$ between observations, and
@@ -25,7 +26,8 @@ class ContinuousTime(AbstractTransition):
     `WARP(transition=SubspaceTransition(size, ContinuousTime(modes, unit)),
     drive=Elapsed(Increments()), ...)`.
 
-    A has a power for each step, so that rolls by powers of one A, `ChunkedRoll` and
+    What is asked of A alone, its matrix, its poles, is that of one `unit`. It has a power
+    for each step, so that rolls by powers of one A, `ChunkedRoll` and
     `ConvolutionRoll`, refuse it; `AutoRoll` takes `SequentialRoll`.
     """
 
@@ -67,10 +69,6 @@ class ContinuousTime(AbstractTransition):
     def timed(self) -> bool:
         return True
 
-    @property
-    def modes(self) -> int:
-        return self.transition.modes
-
     def step(self, theta: Weights, dx: Float[Array, " c"]) -> Weights:
         reduction = self.reduce(theta, None)
         if reduction is None:
@@ -90,42 +88,12 @@ class ContinuousTime(AbstractTransition):
         """Returns this transition with the logarithm of A, if it takes one, made once."""
         return ContinuousTime(self.transition.flow(), self.unit)
 
-    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
-        """Returns the eigenvalues of A, that of one `unit`."""
-        return self.transition.poles()
-
-    def bounded(self, radius: float) -> "ContinuousTime":
-        """Bounds A, that of one `unit`."""
-        bounded = self.transition.bounded(radius)
-        return eqx.tree_at(lambda t: t.transition, self, bounded)
-
     def gain_at(self, dx: Float[Array, " c"]) -> PyTree[Array]:
         return self.transition.power(dx[-1] / self.unit)
 
     def inject(self, dx: Float[Array, " c"]) -> Weights:
         return self.transition.inject(dx[:-1])
 
-    def apply(self, theta: Weights) -> Weights:
-        """Returns `A theta`, what becomes of a state in one `unit`, of shape `(state,)`."""
-        return self.transition.apply(theta)
-
-    def matrix(self) -> Float[Array, "p p"]:
-        """Returns A, that of one `unit`, of shape `(state, state)`."""
-        return self.transition.matrix()
-
     def input_matrix(self) -> Float[Array, "p c"]:
         """Returns B as a matrix, of shape `(state, drive)`; elapsed time adds nothing."""
         return jnp.pad(self.transition.input_matrix(), ((0, 0), (0, 1)))
-
-    def gain(self) -> PyTree[Array]:
-        return self.transition.gain()
-
-    def compose(self, later: PyTree[Array], earlier: PyTree[Array]) -> PyTree[Array]:
-        return self.transition.compose(later, earlier)
-
-    def act(self, gain: PyTree[Array], theta: Weights) -> Weights:
-        return self.transition.act(gain, theta)
-
-    @property
-    def compose_work(self) -> int:
-        return self.transition.compose_work

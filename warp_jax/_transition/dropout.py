@@ -3,13 +3,14 @@
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Complex, Float, Int, PyTree
+from jaxtyping import Array, Float, PyTree
 
 from .._check import check_number
 from .._span import Span
 from .._types import Key, Weights
-from .base import AbstractTransition, Reduction
+from .base import Reduction
 from .subspace import SubspaceTransition
+from .wrapped import AbstractWrappedTransition
 
 
 class Dropped(eqx.Module):
@@ -23,7 +24,7 @@ class Dropped(eqx.Module):
     keep: Float[Array, " k"]
 
 
-class ModeDropout(AbstractTransition):
+class ModeDropout(AbstractWrappedTransition):
     r"""Leaves whole modes of a `SubspaceTransition` out of a sequence, wherever a key is
     given (dropout, Srivastava et al. 2014, of what the sequence's network is made from).
 
@@ -33,7 +34,8 @@ class ModeDropout(AbstractTransition):
 
     A model hands the key of `model(xs, key=key)` on, so a training loss that gives one
     drops modes, and without one this is `transition` to the last bit. A streamed `State`
-    that began with a key keeps its choice.
+    that began with a key keeps its choice. A, its powers and its poles are those of nothing
+    dropped.
     """
 
     transition: SubspaceTransition
@@ -64,10 +66,6 @@ class ModeDropout(AbstractTransition):
         self.transition = transition
         self.state_size = transition.state_size
         self.input_size = transition.input_size
-
-    @property
-    def timed(self) -> bool:
-        return self.transition.timed
 
     def init(self, theta: Weights, *, key: Key | None = None) -> PyTree:
         hidden = self.transition.init(theta)
@@ -102,26 +100,3 @@ class ModeDropout(AbstractTransition):
         # Weights are dropped, not columns: one matrix serves the whole batch.
         span = Span(P, origin, keep=hidden.keep)
         return Reduction(dynamics, hidden.coefficients, span)
-
-    def poles(self) -> tuple[Complex[Array, " n"], Int[Array, " n"]]:
-        """Returns those of A as nothing is dropped."""
-        return self.transition.poles()
-
-    def bounded(self, radius: float) -> "ModeDropout":
-        return eqx.tree_at(
-            lambda t: t.transition, self, self.transition.bounded(radius)
-        )
-
-    def apply(self, theta: Weights) -> Weights:
-        """Returns `A` times a displacement from the initial state, of shape `(state,)`."""
-        return self.transition.apply(theta)
-
-    def inject(self, dx: Float[Array, " c"]) -> Weights:
-        return self.transition.inject(dx)
-
-    def matrix(self) -> Float[Array, "p p"]:
-        """Returns A as nothing is dropped, of shape `(state, state)`."""
-        return self.transition.matrix()
-
-    def input_matrix(self) -> Float[Array, "p c"]:
-        return self.transition.input_matrix()

@@ -4,15 +4,16 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.scipy.linalg as jsl
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
 from .._check import check_values
-from .._types import Scalar, Weights
+from .._types import Scalar
 from .base import AbstractTransition
 from .logarithm import log_one_plus
+from .wrapped import AbstractWrappedTransition
 
 
-class Flow(AbstractTransition):
+class Flow(AbstractWrappedTransition):
     """A transition that knows the logarithm of its A, for many powers of it."""
 
     transition: AbstractTransition
@@ -54,28 +55,3 @@ class Flow(AbstractTransition):
     def power(self, steps: Scalar) -> Float[Array, "... p p"]:
         rates = self.rate.reshape(-1, *self.rate.shape[-2:])
         return jax.vmap(jsl.expm)(steps * rates).reshape(self.rate.shape)
-
-    def apply(self, theta: Weights) -> Weights:
-        return self.transition.apply(theta)
-
-    def inject(self, dx: Float[Array, " c"]) -> Weights:
-        return self.transition.inject(dx)
-
-    def matrix(self) -> Float[Array, "p p"]:
-        return self.transition.matrix()
-
-    def input_matrix(self) -> Float[Array, "p c"]:
-        return self.transition.input_matrix()
-
-    def gain(self) -> PyTree[Array]:
-        return self.transition.gain()
-
-    def compose(self, later: Array, earlier: Array) -> Array:
-        return self.transition.compose(later, earlier)
-
-    def act(self, gain: Array, theta: Weights) -> Weights:
-        return self.transition.act(gain, theta)
-
-    @property
-    def compose_work(self) -> int:
-        return self.transition.compose_work
