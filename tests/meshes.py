@@ -2,7 +2,8 @@
 
     python -m tests.meshes PART ...
 
-A part is `data`, `tensor`, `sequence`, `rolls` or `refusals`, with `-x64` in double.
+A part is `data`, `tensor`, `sequence`, `rolls`, `laws`, `timed_laws` or `refusals`, with
+`-x64` in double.
 """
 
 import sys
@@ -195,6 +196,21 @@ def rolls():
     # One sequence that is shorter than there are devices, and outside `jit`.
     assert_close(other(xs[:3]), model(xs[:3]))
     assert_close(wj.forecast(other, xs[:1], 2), wj.forecast(model, xs[:1], 2))
+
+
+def laws(timed: bool = False):
+    """Every law of every transition, its time split over devices."""
+    from .pairs import TIMED, UNTIMED
+    from .test_invariances import BATCHES, check
+
+    for transition in TIMED if timed else UNTIMED:
+        check(transition, "split", BATCHES)
+        jax.clear_caches()
+
+
+def timed_laws():
+    """The same in continuous time."""
+    laws(timed=True)
 
 
 def refusals():

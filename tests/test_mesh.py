@@ -65,6 +65,12 @@ def test_time_on_eight_devices_is_the_recurrence():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("part", ("laws", "timed_laws"))
+def test_every_law_holds_with_time_on_several_devices(part):
+    in_eight(f"{part}-x64")
+
+
+@pytest.mark.slow
 def test_what_travels_is_what_the_page_of_devices_says():
     in_eight(module="tests.traffic")
 
