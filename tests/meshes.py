@@ -2,8 +2,8 @@
 
     python -m tests.meshes PART ...
 
-A part is `data`, `tensor`, `sequence`, `rolls`, `laws`, `timed_laws` or `refusals`, with
-`-x64` in double.
+A part is `data`, `tensor`, `sequence`, `rolls`, `laws` or `refusals`, with `-x64` in
+double.
 """
 
 import sys
@@ -198,19 +198,12 @@ def rolls():
     assert_close(wj.forecast(other, xs[:1], 2), wj.forecast(model, xs[:1], 2))
 
 
-def laws(timed: bool = False):
-    """Every law of every transition, its time split over devices."""
-    from .pairs import TIMED, UNTIMED
+def laws():
+    """The laws of every roll, with time split over three of the devices."""
     from .test_invariances import BATCHES, check
 
-    for transition in TIMED if timed else UNTIMED:
+    for transition in ("low_rank", "dropout_with_a_key", "timed_spectral"):
         check(transition, "split", BATCHES)
-        jax.clear_caches()
-
-
-def timed_laws():
-    """The same in continuous time."""
-    laws(timed=True)
 
 
 def refusals():

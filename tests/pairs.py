@@ -16,9 +16,10 @@ from .test_rolls import ROLLS
 
 
 UNTIMED = (*TRANSITIONS, "sum", "dropout", "dropout_with_a_key")
-TIMED = [f"timed_{name}" for name in (*INNER, "sum")]
+# Of blocks those that do not divide the state are enough.
+TIMED = [f"timed_{name}" for name in (*INNER, "sum") if name != "block"]
 EVERY_TRANSITION = (*UNTIMED, *TIMED)
-ROLLS_HERE = (*ROLLS, "limited")
+EVERY_ROLL = (*ROLLS, "limited", "split")
 BY_POWERS = wj.ChunkedRoll, wj.ConvolutionRoll
 
 

@@ -65,9 +65,8 @@ def test_time_on_eight_devices_is_the_recurrence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ("laws", "timed_laws"))
-def test_every_law_holds_with_time_on_several_devices(part):
-    in_eight(f"{part}-x64")
+def test_every_law_holds_with_time_on_several_devices():
+    in_eight("laws-x64")
 
 
 @pytest.mark.slow
