@@ -2,7 +2,8 @@
 
     python -m tests.meshes PART ...
 
-A part is `data`, `tensor`, `sequence`, `rolls` or `refusals`, with `-x64` in double.
+A part is `data`, `tensor`, `sequence`, `rolls`, `laws` or `refusals`, with `-x64` in
+double.
 """
 
 import sys
@@ -195,6 +196,14 @@ def rolls():
     # One sequence that is shorter than there are devices, and outside `jit`.
     assert_close(other(xs[:3]), model(xs[:3]))
     assert_close(wj.forecast(other, xs[:1], 2), wj.forecast(model, xs[:1], 2))
+
+
+def laws():
+    """The laws of every roll, with time split over three of the devices."""
+    from .test_invariances import BATCHES, check
+
+    for transition in ("low_rank", "dropout_with_a_key", "timed_spectral"):
+        check(transition, "split", BATCHES)
 
 
 def refusals():

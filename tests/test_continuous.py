@@ -61,7 +61,7 @@ FULL = {
 }
 
 
-def make_timed(choices, roll=wj.AutoRoll(), unit=UNIT):
+def make_timed(choices, roll: wj.AbstractRoll = wj.AutoRoll(), unit=UNIT):
     """Returns a model, and the same in continuous time."""
     model, where = make_model(choices, roll=roll), INNER[choices.transition]
     if choices.transition == "low_rank":

@@ -4,8 +4,6 @@
 # pyright: reportArgumentType=false
 
 import equinox as eqx
-import hypothesis
-import hypothesis.extra.numpy as hnp
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,7 +15,6 @@ from . import oracle
 from .helpers import (
     assert_close,
     assert_refused,
-    assert_same,
     CAUSAL_DRIVES,
     joined,
     make_model,
@@ -28,7 +25,6 @@ from .helpers import (
     TRANSITIONS,
 )
 from .oracle import Choices
-from .test_properties import MASKS, OPTIONS, SEQUENCES, STEPS
 from .test_rolls import mean_square, ROLLS, told
 from .test_streaming import in_parts
 
@@ -372,77 +368,3 @@ def test_bad_values_are_found_inside_jit(unchecked):
         run(make_model(), make_gaps()[0])
     with pytest.raises(TypeError, match=r"`Gaps\(drive\)` needs drives"):
         wj.Gaps(wj.Increments)
-
-
-CHOICES = Choices("low_rank", drive="causal", time_channel=True, decoder="observing")
-WHERE = hnp.arrays(bool, (LENGTH, oracle.INPUT))
-
-
-@eqx.filter_jit
-def call(model, xs, ts, mask, state=None):
-    return model(xs, ts, ts, mask, state=state), model.final(
-        xs, ts, mask=mask, state=state
-    )
-
-
-def a_gap_is_the_value_last_seen(model, plain, xs, ts, seen, mask, junk):
-    xs = np.where(seen, xs, NAN)
-    assert_close(call(model, xs, ts, mask), call(plain, filled(xs, mask), ts, mask))
-
-
-def nothing_later_is_looked_at(model, plain, xs, ts, seen, mask, junk):
-    """Neither values, nor gaps, nor padding that comes later."""
-    cut = int(abs(junk[0, 0])) % LENGTH
-    later = np.arange(LENGTH)[:, None] >= cut
-    xs = np.where(seen, xs, NAN)
-    mask[0] = True
-    # What comes later: other values, and gaps where there were none.
-    other = np.where(later, np.where(seen, NAN, junk), xs)
-    got, want = (call(model, a, ts, mask)[0] for a in (xs, other))
-    assert_same(got[:cut], want[:cut])
-
-
-def padding_holds_nothing(model, plain, xs, ts, seen, mask, junk):
-    xs = np.where(seen, xs, NAN)
-    dirty = np.where(mask[:, None], xs, np.where(seen, junk, np.inf))
-    assert_same(call(model, dirty, ts, mask), call(model, xs, ts, mask))
-
-
-def a_sequence_can_be_cut_anywhere(model, plain, xs, ts, seen, mask, junk):
-    xs = np.where(seen, xs, NAN)
-    whole, last = call(model, xs, ts, mask)
-    for cut in np.flatnonzero(mask)[1::3]:
-        early = np.arange(LENGTH) < cut
-        _, state = call(model, xs, ts, mask & early)
-        rest, end = call(model, xs, ts, mask & ~early, state)
-        assert_close((rest[cut:], end), (whole[cut:], last))
-
-
-LAWS = (
-    a_gap_is_the_value_last_seen,
-    nothing_later_is_looked_at,
-    padding_holds_nothing,
-    a_sequence_can_be_cut_anywhere,
-)
-
-
-def check(law, examples):
-    models = make_gappy(CHOICES), make_model(CHOICES)
-
-    @hypothesis.settings(max_examples=examples, **OPTIONS)
-    @hypothesis.given(xs=SEQUENCES, steps=STEPS, seen=WHERE, mask=MASKS, junk=SEQUENCES)
-    def run(xs, steps, seen, mask, junk):
-        law(*models, xs, np.cumsum(steps), seen, mask, junk)
-
-    run()
-
-
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-def test_a_law_of_gaps_holds(law, double):
-    check(law, 10)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
-def test_a_law_of_gaps_holds_for_many_more(law, double):
-    check(law, 500)

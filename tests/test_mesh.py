@@ -65,6 +65,11 @@ def test_time_on_eight_devices_is_the_recurrence():
 
 
 @pytest.mark.slow
+def test_every_law_holds_with_time_on_several_devices():
+    in_eight("laws-x64")
+
+
+@pytest.mark.slow
 def test_what_travels_is_what_the_page_of_devices_says():
     in_eight(module="tests.traffic")
 

@@ -26,7 +26,7 @@ from .helpers import (
     named_arrays,
 )
 from .oracle import Choices
-from .test_gaps import filled, make_gappy, plain, WHERE
+from .test_gaps import filled, make_gappy, plain
 from .test_properties import LENGTH, MASKS, OPTIONS, SEQUENCES, STEPS
 from .test_rolls import mean_square, ROLLS
 
@@ -345,6 +345,7 @@ def test_flags_are_booleans(unchecked):
 
 
 FLAGGED = hnp.arrays(bool, LENGTH)
+WHERE = hnp.arrays(bool, (LENGTH, oracle.INPUT))
 CHOICES = Choices("low_rank", "hypernetwork", "causal", True, "observing")
 
 
