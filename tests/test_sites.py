@@ -1,5 +1,7 @@
 """Layers in a span, and the scan that makes their gradient as one product."""
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.lax as lax
@@ -127,7 +129,7 @@ class Wrapped(wj.AbstractDecoder):
     """A decoder of one's own, which reads another one in some way."""
 
     decoder: wj.AbstractDecoder
-    way: object = eqx.field(static=True)
+    way: Callable = eqx.field(static=True)
     state_size: int = eqx.field(static=True)
     out_size: int = eqx.field(static=True)
 
@@ -265,6 +267,7 @@ def test_no_turn_adds_to_the_gradient_of_the_directions(double):
         assert scans
         return max(carries)
 
+    assert isinstance(model.transition, wj.LowRankTransition)
     directions = model.transition.rank + model.transition.input_size
     layer = 4 * 2 * directions
     assert largest_carry(unrolled) < layer <= largest_carry(streamed)

@@ -1,14 +1,14 @@
-"""inputs -> output of a part whose parameters all steps of a scan share: the interface."""
+"""weights, v -> y of a layer whose parameters all steps of a scan share: the interface."""
 
 import abc
 from collections.abc import Callable
 
 import equinox as eqx
-from jaxtyping import PyTree
+from jaxtyping import Array, Float
 
 
 class AbstractSite(eqx.Module):
-    """A part of a decoder that a turn of a scan calls once, as a layer of its network.
+    """A layer of a decoder's network, which a turn of a scan may call once.
 
     A scan over turns then makes the gradient in its parameters as one product over all
     steps, see `scan_driven`.
@@ -18,8 +18,10 @@ class AbstractSite(eqx.Module):
     """Numbers that one call holds, roughly."""
 
     @abc.abstractmethod
-    def __call__(self, *inputs: PyTree) -> PyTree:
-        """Returns the output."""
+    def __call__(
+        self, weights: Float[Array, " n"], v: Float[Array, " i"], /
+    ) -> Float[Array, " o"]:
+        """Returns the output, of what the layer is made with and of its input."""
 
     def prepared(self) -> "AbstractSite":
         """Returns the site as a scan of many calls wants it, with what these share made
@@ -28,7 +30,7 @@ class AbstractSite(eqx.Module):
         return self
 
     @abc.abstractmethod
-    def held(self) -> Callable[..., PyTree]:
+    def held(self) -> Callable[..., Array]:
         """Returns a function with the numbers of a call, for a scan that is differentiated
         in the inputs alone: without a gradient in the parameters.
         """

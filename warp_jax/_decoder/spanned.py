@@ -152,8 +152,12 @@ class _SpannedLinear(eqx.Module):
 class _Columns(eqx.Module):
     """`sum_i c_i W_i v` in one of three ways; holds the matrices laid out for it."""
 
-    basis: eqx.AbstractVar[Float[Array, "o i k"]]
     footprint: eqx.AbstractVar[int]
+
+    @property
+    @abc.abstractmethod
+    def basis(self) -> Float[Array, "o i k"]:
+        """The matrices, as they came."""
 
     @abc.abstractmethod
     def __call__(self, weights: Array, v: Array) -> Array:
@@ -204,16 +208,20 @@ class _ByOutputs(_Columns):
 class _ByMatrix(_Columns):
     """The layer's own weights, formed."""
 
-    basis: Float[Array, "o i k"]
+    matrices: Float[Array, "o i k"]
     footprint: int = eqx.field(static=True)
 
     def __init__(self, basis: Float[Array, "o i k"]):
-        self.basis = basis
+        self.matrices = basis
         self.footprint = math.prod(basis.shape[:2])
 
+    @property
+    def basis(self) -> Float[Array, "o i k"]:
+        return self.matrices
+
     def __call__(self, weights: Array, v: Array) -> Array:
-        *shape, count = self.basis.shape
-        return (self.basis.reshape(-1, count) @ weights).reshape(shape) @ v
+        *shape, count = self.matrices.shape
+        return (self.matrices.reshape(-1, count) @ weights).reshape(shape) @ v
 
 
 def _cheapest(basis: Float[Array, "o i k"]) -> _Columns:

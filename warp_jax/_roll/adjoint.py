@@ -122,8 +122,8 @@ def scan_by_adjoint(
 
                 return given
 
-            tapping = tuple(map(tapping, calls, taps))
-            carry, output, record = body(tapping, operands, carry, inputs)
+            tapped_calls = tuple(map(tapping, calls, taps))
+            carry, output, record = body(tapped_calls, operands, carry, inputs)
             return carry, (output, record)
 
         if len(sites) > 1:

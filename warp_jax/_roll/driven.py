@@ -143,9 +143,9 @@ def _recording(
             record.append((inputs, output))
             return output
 
-        return Driven(recorded)
+        return Driven(call=recorded)
 
-    records = [[] for _ in calls]
+    records: list[list[tuple[Any, Any]]] = [[] for _ in calls]
     transition, *sites = map(driven, calls, records)
     parts = transition, None, decoder(sites, rest)
     return records, eqx.tree_at(_parts, idle, parts, is_leaf=lambda part: part is None)

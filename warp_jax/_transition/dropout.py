@@ -38,7 +38,7 @@ class ModeDropout(AbstractWrappedTransition):
     dropped.
     """
 
-    transition: SubspaceTransition
+    transition: SubspaceTransition  # pyright: ignore
     rate: float = eqx.field(static=True)
     state_size: int = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
