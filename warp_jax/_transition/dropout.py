@@ -38,7 +38,7 @@ class ModeDropout(AbstractWrappedTransition):
     dropped.
     """
 
-    transition: SubspaceTransition  # pyright: ignore
+    transition: SubspaceTransition
     rate: float = eqx.field(static=True)
     state_size: int = eqx.field(static=True)
     input_size: int = eqx.field(static=True)
@@ -63,7 +63,7 @@ class ModeDropout(AbstractWrappedTransition):
         self.rate = check_number(call, "rate", rate)
         if not 0 <= self.rate < 1:
             raise ValueError(f"`{call}` needs 0 <= rate < 1; got rate={rate!r}.")
-        self.transition = transition
+        self.transition = transition  # pyright: ignore[reportIncompatibleVariableOverride]
         self.state_size = transition.state_size
         self.input_size = transition.input_size
 
