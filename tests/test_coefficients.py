@@ -153,7 +153,7 @@ def test_networks_in_a_span_are_networks(columns, scaled, precision):
     c, x = jr.normal(keys[4], (span.size,), float), jr.normal(keys[5], (4,), float)
 
     def factored(span, c, x):
-        return SpannedNetwork(space, span)(*span.split(c))(x)
+        return SpannedNetwork(space, span)(span.weigh(c))(x)
 
     def formed(span, c, x):
         return space.unflatten(span.theta(c))(x)

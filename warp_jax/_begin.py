@@ -307,6 +307,7 @@ def _first_bad(
         finite &= jnp.all(jnp.isfinite(state))
         return state, finite, count + finite
 
-    finite = jnp.all(jnp.isfinite(start))
+    finite, steps = jnp.all(jnp.isfinite(start)), len(driven) - skip
     carry = start, finite, finite.astype(int)
-    return lax.fori_loop(0, len(driven) - skip, turn, carry)[2]
+    # The loop's body could not be traced where there is no step.
+    return lax.fori_loop(0, steps, turn, carry)[2] if steps else carry[2]

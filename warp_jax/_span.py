@@ -42,6 +42,12 @@ class Span(eqx.Module):
         count = len(self.keep)
         return jnp.concatenate([self.keep * weights[:count], weights[count:]])
 
+    def split(
+        self, coefficients: Float[Array, " m"]
+    ) -> tuple[Float[Array, " k"], Scalar | None]:
+        """Returns the columns' weights, and the origin's scale, `None` standing for 1."""
+        return separate(self.weigh(coefficients), self.basis.shape[1])
+
     def switched(self, other_counts: Bool[Array, ""], other: "Span") -> "Span":
         """Returns the span of another sequence of the same recurrence, where it counts."""
 

@@ -127,12 +127,19 @@ def _contract(matrix: Array, other: Array, axes: tuple[int, ...]) -> Array:
 
 def _rows(v: Float[Array, " n"], count: int) -> Float[Array, "n {count}"]:
     """Returns a vector as each column of a matrix."""
-    ones = jnp.ones((len(v), count), v.dtype)
-    return lax.dot_general(ones, v, (((), ()), ((0,), (0,))))
+    return _times(jnp.ones((len(v), count), v.dtype), v, ((0,), (0,)))
 
 
 def _columns(count: int, v: Float[Array, " n"]) -> Float[Array, "{count} n"]:
     """Returns a vector as each row of a matrix."""
     # First the sequences that `jax.vmap` may have added are put last.
-    v = lax.dot_general(jnp.ones_like(v), v, (((), ()), ((0,), (0,))))
-    return lax.dot_general(jnp.ones(count, v.dtype), v, (((), ()), ((), ())))
+    v = _times(jnp.ones_like(v), v, ((0,), (0,)))
+    return _times(jnp.ones(count, v.dtype), v, ((), ()))
+
+
+def _times(
+    ones: Array, v: Array, batch: tuple[tuple[int, ...], tuple[int, ...]]
+) -> Array:
+    # Accelerators round what goes into a product, unless it is to be exact.
+    exact = lax.Precision.HIGHEST
+    return lax.dot_general(ones, v, (((), ()), batch), precision=exact)

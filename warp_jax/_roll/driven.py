@@ -16,7 +16,7 @@ from .adjoint import scan_by_adjoint, Site
 try:
     from jax.extend.core import get_opaque_trace_state
 except ImportError:
-    # Where it was before JAX 0.9.
+    # Where it was in earlier versions of JAX.
     from jax.core import get_opaque_trace_state
 
 
@@ -172,12 +172,9 @@ def _outputs(
         calls = model.transition.advance, *map(watched, sites)
         records, driven = _recording(decoder, calls, idle, rest)
         turn(driven, state, inputs)
-        once = all(len(record) == 1 for record in records[1:])
-        return (
-            [output for ((_, output),) in records[1:]]
-            if once and all(outside)
-            else None
-        )
+        if not all(outside) or any(len(record) != 1 for record in records[1:]):
+            return None
+        return [output for ((_, output),) in records[1:]]
 
     if not decoder.sites:
         return None
