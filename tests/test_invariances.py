@@ -36,7 +36,7 @@ from .test_properties import LENGTH, OPTIONS
 
 # Sequences of a batch; and batches, the first one of zeros alone, as hypothesis begins: so
 # each law sees 500 sequences of each pair beside these.
-BATCH, BATCHES = 50, 11
+BATCH, BATCHES = 100, 6
 # Numbers, times, padding, resets, gaps, other numbers, and where to cut.
 SIZES = 2 * LENGTH, LENGTH, LENGTH, LENGTH, 2 * LENGTH, 2 * LENGTH, 1
 # As one draw: number by number would take longer than all else.
@@ -242,7 +242,10 @@ def check(transition: str, roll: str, batches: int):
         with raises(match="cannot begin anew at a `reset`"):
             run(model, first.given, reset=first.reset)
 
-    @hypothesis.settings(max_examples=batches, **OPTIONS)
+    # A batch is large on purpose: many sequences for one call.
+    large = [hypothesis.HealthCheck.large_base_example]
+
+    @hypothesis.settings(max_examples=batches, suppress_health_check=large, **OPTIONS)
     @hypothesis.given(BYTES)
     def hold(data):
         sequences = drawn(data, transition.endswith("key"))
