@@ -16,10 +16,13 @@ from .test_rolls import ROLLS
 
 
 UNTIMED = (*TRANSITIONS, "sum", "dropout", "dropout_with_a_key")
-# Of blocks those that do not divide the state are enough.
-TIMED = [f"timed_{name}" for name in (*INNER, "sum") if name != "block"]
+# Blocks that do not divide the state are enough: all blocks, and a dense A, have one flow.
+ONE_FLOW = ("block", "dense")
+TIMED = [f"timed_{name}" for name in (*INNER, "sum") if name not in ONE_FLOW]
 EVERY_TRANSITION = (*UNTIMED, *TIMED)
-EVERY_ROLL = (*ROLLS, "limited", "split")
+# Of chunks those of a moderate size are enough.
+EXTREME = ("chunks_of_1", "chunks_of_16")
+EVERY_ROLL = (*(name for name in ROLLS if name not in EXTREME), "limited", "split")
 BY_POWERS = wj.ChunkedRoll, wj.ConvolutionRoll
 
 

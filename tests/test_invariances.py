@@ -263,7 +263,7 @@ SOME = (
     ("sum", "limited"),
     ("dropout_with_a_key", "split"),
     ("timed_spectral", "associative"),
-    ("timed_diagonal", "chunks_of_1"),
+    ("timed_diagonal", "chunks_of_4"),
 )
 
 
