@@ -15,6 +15,7 @@ from warp_jax._decoder.spanned import SpannedNetwork
 
 from .helpers import assert_close, equations, joined, make_model, make_sequence
 from .oracle import Choices
+from .test_coefficients import Odd, streamed
 
 
 COLUMNS, LAYERS = 5, 2
@@ -144,16 +145,8 @@ class Wrapped(wj.AbstractDecoder):
         return self.way(self.decoder, state, coordinate)
 
 
-def streamed(model, xs, ts):
-    """Feeds a model its own predictions by its public methods and a plain scan."""
-
-    def step(state, inputs):
-        x, t, forced = inputs
-        output = model.read(state, t)
-        return model.step(state, jnp.where(forced, x, wj.point(output)), t), output
-
-    first = model.init(xs[0], ts[0])
-    return joined(lax.scan(step, first, (xs[1:], ts[1:], FORCED))[1])
+def stepped(model, xs, ts):
+    return joined(streamed(model, xs, ts, FORCED))
 
 
 def unrolled(model, xs, ts):
@@ -190,7 +183,7 @@ def test_a_decoder_may_read_its_network_in_any_way(way, sites, double):
     model = eqx.tree_at(lambda m: m.decoder, model, Wrapped(model.decoder, way))
     batch = jnp.stack([xs, xs[::-1], 2 * xs])
     got = slopes(unrolled, model, batch, ts)
-    assert_close(got, slopes(streamed, model, batch, ts))
+    assert_close(got, slopes(stepped, model, batch, ts))
     assert set(sites) == ({1 + LAYERS} if way is plain else set())
 
 
@@ -210,24 +203,13 @@ def test_the_gradient_of_a_batch_is_that_of_plain_steps(choices, sites, double):
     xs, ts = make_sequence(9)
     batch = jnp.stack([xs, xs[::-1], 2 * xs])
     got = slopes(unrolled, model, batch, ts)
-    assert_close(got, slopes(streamed, model, batch, ts))
+    assert_close(got, slopes(stepped, model, batch, ts))
     assert set(sites) == {1 + LAYERS}
-
-
-class Normed(eqx.Module):
-    """A network with weights that belong to no linear layer."""
-
-    first: eqx.nn.Linear
-    norm: eqx.nn.LayerNorm
-    last: eqx.nn.Linear
-
-    def __call__(self, x):
-        return self.last(self.norm(jnp.sin(self.first(x))))
 
 
 def test_weights_of_other_layers_stay_in_the_scan(sites, double):
     keys = jr.split(jr.key(0), 3)
-    network = Normed(
+    network = Odd(
         eqx.nn.Linear(1, 4, key=keys[0]),
         eqx.nn.LayerNorm(4),
         eqx.nn.Linear(4, 2, key=keys[1]),
@@ -244,7 +226,7 @@ def test_weights_of_other_layers_stay_in_the_scan(sites, double):
     )
     xs, ts = make_sequence(9)
     got = slopes(unrolled, model, xs[None], ts)
-    assert_close(got, slopes(streamed, model, xs[None], ts))
+    assert_close(got, slopes(stepped, model, xs[None], ts))
     assert set(sites) == {1 + LAYERS}
 
 
@@ -270,4 +252,4 @@ def test_no_turn_adds_to_the_gradient_of_the_directions(double):
     assert isinstance(model.transition, wj.LowRankTransition)
     directions = model.transition.rank + model.transition.input_size
     layer = 4 * 2 * directions
-    assert largest_carry(unrolled) < layer <= largest_carry(streamed)
+    assert largest_carry(unrolled) < layer <= largest_carry(stepped)
