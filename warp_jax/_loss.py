@@ -114,6 +114,9 @@ def gaussian_nll(
     - `target`: of shape `(time, out)`.
     - `mask`: boolean, `(time,)`, False = padding; or of the target's shape, False where
         it was not seen and may be NaN. By default every step counts.
+
+    **Raises:** `ValueError` for unequal shapes or a mask without a valid step,
+    `TypeError` for what is no `Gaussian` or no array.
     """
     call = "gaussian_nll(gaussian, target, mask)"
     target = _check_gaussian(call, gaussian, target)
@@ -144,7 +147,7 @@ def bits_per_dim(
     - `bins`, `low`, `high`: the levels; by default bytes scaled to [-1, 1].
 
     **Raises:** `ValueError` for unequal shapes, `bins < 2`, `low >= high`, or a target
-    outside the levels.
+    outside the levels; `TypeError` for what is no `Gaussian`, no array, or no whole number.
     """
     call = "bits_per_dim(gaussian, target, bins, low, high)"
     target = _check_gaussian(call, gaussian, target)

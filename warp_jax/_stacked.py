@@ -44,6 +44,9 @@ class StackedLayer(eqx.Module):
         - `model`: the recurrence, with `width` inputs and `width` outputs, as a `WARP`.
         - `width`: how many features there are.
         - `key`: for the initial weights of the mixing.
+
+        **Raises:** `TypeError` for what is no model, or a `width` that is no whole number;
+        `ValueError` for one below 1.
         """
         call = "StackedLayer(model, width)"
         self.model = _check_model(call, model)
@@ -52,7 +55,11 @@ class StackedLayer(eqx.Module):
         self.mix = eqx.nn.Linear(width, 2 * width, key=key)
 
     def add(self, h: Float[Array, " w"], y: Float[Array, " w"]) -> Float[Array, " w"]:
-        """Returns the features after the layer, of those before it and the read-out."""
+        """Returns the features after the layer, of those before it and the read-out, all of
+        shape `(width,)`.
+
+        **Raises:** `ValueError` for a read-out of another shape.
+        """
         if getattr(y, "shape", None) != h.shape:
             raise ValueError(
                 "`StackedLayer(model, width)` needs a model with as many outputs as "
@@ -87,6 +94,9 @@ class Stacked(AbstractModel):
             `equinox.nn.Linear`; trained.
         - `layers`: the lower layers, the first one first, at least one.
         - `model`: the top, which reads the features and gives the outputs, as a `WARP`.
+
+        **Raises:** `ValueError` for no layer at all, `TypeError` for a part of another
+        kind.
         """
         call = "Stacked(embed, layers, model)"
         if not callable(embed):

@@ -52,7 +52,8 @@ def _packed(xs: Observations, mask: Mask | None) -> Observations:
 
 
 class CausalConvolution(AbstractConvolutionDrive):
-    """Embeds the observations by a causal convolution, before the recurrence.
+    """Embeds the observations by a causal convolution, before the recurrence (arXiv
+    2506.01153).
 
     The embedding of step t sees `x_{t-width+1} ... x_t` and nothing later; the memory that
     streaming keeps is that window.
@@ -78,8 +79,11 @@ class CausalConvolution(AbstractConvolutionDrive):
         - `channels`: channels of the embedding.
         - `width`: how many observations the convolution sees.
         - `drive`: turns the embeddings into the drive; by default their increments.
-        - `activation`: acts on the embedding.
+        - `activation`: acts on the embedding; by default SiLU.
         - `key`: for the convolution's initial weights.
+
+        **Raises:** `TypeError` for a size that is no whole number, `ValueError` for one
+        below 1.
         """
         self.convolution = _convolution(
             "CausalConvolution", input_size, channels, width, key
@@ -139,7 +143,8 @@ class NoncausalConvolution(AbstractConvolutionDrive):
     ):
         """**Arguments:** those of `CausalConvolution`; `width` must be odd.
 
-        **Raises:** `ValueError` for an even `width`.
+        **Raises:** `ValueError` for an even `width` or a size below 1, `TypeError` for one
+        that is no whole number.
         """
         self.convolution = _convolution(
             "NoncausalConvolution", input_size, channels, width, key

@@ -83,8 +83,11 @@ class Pooled(AbstractPooled):
         """**Arguments:**
 
         - `model`: what is read, as a `WARP`.
-        - `reads`: how many read-outs the mean is of, at least 1. A sequence with fewer
-            valid steps has some of them counted twice.
+        - `reads`: how many read-outs the mean is of, at least 1; by default 16. A sequence
+            with fewer valid steps has some of them counted twice.
+
+        **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
+        `ValueError` for fewer than 1.
         """
         self.model, self.reads = _check("Pooled(model, reads)", model, reads)
 
@@ -109,7 +112,10 @@ class AttentionPooled(AbstractPooled):
         """**Arguments:**
 
         - `model`: what is read, with one more output than are wanted.
-        - `reads`: how many read-outs are weighed, at least 1.
+        - `reads`: how many read-outs are weighed, at least 1; by default 16.
+
+        **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
+        `ValueError` for fewer than 1.
         """
         self.model, self.reads = _check("AttentionPooled(model, reads)", model, reads)
 
