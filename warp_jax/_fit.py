@@ -22,7 +22,7 @@ from ._save import Path
 from ._training import (
     blank,
     carrying,
-    check_steps,
+    check_finite_steps,
     History,
     print_progress,
     Progress,
@@ -249,7 +249,7 @@ class _Loop(NamedTuple):
                     f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
             reached += 1
-        check_steps(self.call, trained, start, reached)
+        check_finite_steps(self.call, trained, start, reached)
         return trained, reached
 
     def _judged(self, model: PyTree, record: Record) -> Record:

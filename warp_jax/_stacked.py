@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from ._abstract_model import AbstractModel
+from ._abstract_model import AbstractModel, check_model
 from ._check import check_array, check_finite, check_integer, check_mask
 from ._drive import hold
 from ._precision import widened
@@ -49,7 +49,7 @@ class StackedLayer(eqx.Module):
         `ValueError` for one below 1.
         """
         call = "StackedLayer(model, width)"
-        self.model = _check_model(call, model)
+        self.model = check_model(call, model)
         width = check_integer(call, "width", width, 1)
         self.norm = eqx.nn.LayerNorm(width)
         self.mix = eqx.nn.Linear(width, 2 * width, key=key)
@@ -111,7 +111,7 @@ class Stacked(AbstractModel):
                     f"`{call}` needs `StackedLayer`s; got {type(layer).__name__}."
                 )
         self.embed, self.layers = embed, tuple(layers)
-        self.model = _check_model(call, model)
+        self.model = check_model(call, model)
 
     def __call__(
         self,
@@ -143,11 +143,10 @@ class Stacked(AbstractModel):
     ) -> tuple[Output, State]:
         call = "stacked(xs, ts, queries, mask)"
         keys = self._keys(key)
-        features, states = self._features(
-            call, xs, ts, mask, state, keys, _begun(reset)
-        )
-        top = None if state is None else state.hidden[-1]
-        given = {"state": top, "key": keys[-1]} | _begun(reset)
+        more = _resets(reset)
+        features, states = self._features(call, xs, ts, mask, state, keys, more)
+        before = None if state is None else state.hidden[-1]
+        given = {"state": before, "key": keys[-1]} | more
         outputs, top = self.model.run(features, ts, queries, mask, **given)
         return outputs, _state([*states, top], _latest(xs, mask, state))
 
@@ -162,13 +161,13 @@ class Stacked(AbstractModel):
         key: Key | None = None,
     ) -> State:
         """Returns the states after the last valid step. Arguments are those of a call."""
-        keys = self._keys(key)
         call = "stacked.final(xs, ts, mask)"
-        more = _begun(reset)
+        keys = self._keys(key)
+        more = _resets(reset)
         features, states = self._features(call, xs, ts, mask, state, keys, more)
         before = None if state is None else state.hidden[-1]
-        more = {"key": keys[-1]} | more
-        top = self.model.final(features, ts, mask=mask, state=before, **more)
+        given = {"state": before, "key": keys[-1]} | more
+        top = self.model.final(features, ts, mask=mask, **given)
         return _state([*states, top], _latest(xs, mask, state))
 
     def init(
@@ -246,14 +245,6 @@ def _state(states: list[State], x: Observation) -> State:
     return State(top.theta, x, top.t, hidden=tuple(states))
 
 
-def _begun(reset: Mask | None) -> dict[str, Any]:
+def _resets(reset: Mask | None) -> dict[str, Any]:
     """Returns what models are given of resets; not all of them know such."""
     return {} if reset is None else {"reset": reset}
-
-
-def _check_model(call: str, model) -> AbstractModel:
-    if not isinstance(model, AbstractModel):
-        raise TypeError(
-            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
-        )
-    return model

@@ -148,7 +148,7 @@ def carrying(
     return result
 
 
-def check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
+def check_finite_steps(call: str, trained: Trained, start: int, stop: int) -> None:
     """Raises where the steps from `start` to `stop` were not finite, naming the first."""
     finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
     bad = ~finite[start:stop]

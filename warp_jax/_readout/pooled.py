@@ -7,7 +7,7 @@ import jax.lax as lax
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._abstract_model import AbstractModel
+from .._abstract_model import AbstractModel, check_model
 from .._check import check_integer
 from .._types import Gaussian, Key, Mask, Observations, Output, ScalarLike, Times
 from .base import AbstractReadout, check_sequence, mean
@@ -89,7 +89,9 @@ class Pooled(AbstractPooled):
         **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
         `ValueError` for fewer than 1.
         """
-        self.model, self.reads = _check("Pooled(model, reads)", model, reads)
+        call = "Pooled(model, reads)"
+        self.model = check_model(call, model)
+        self.reads = check_integer(call, "reads", reads, 1)
 
     def combine(self, outputs: Output) -> Output:
         """Returns the mean, or the Gaussian of the mixture's mean and variance."""
@@ -117,7 +119,9 @@ class AttentionPooled(AbstractPooled):
         **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
         `ValueError` for fewer than 1.
         """
-        self.model, self.reads = _check("AttentionPooled(model, reads)", model, reads)
+        call = "AttentionPooled(model, reads)"
+        self.model = check_model(call, model)
+        self.reads = check_integer(call, "reads", reads, 1)
 
     def combine(self, outputs: Output) -> Output:
         """Returns the weighted mean, of shape `(out - 1,)`.
@@ -136,11 +140,3 @@ class AttentionPooled(AbstractPooled):
                 f"got {outputs.shape[1]} in all."
             )
         return jnn.softmax(outputs[:, -1]) @ outputs[:, :-1]
-
-
-def _check(call: str, model, reads) -> tuple[AbstractModel, int]:
-    if not isinstance(model, AbstractModel):
-        raise TypeError(
-            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
-        )
-    return model, check_integer(call, "reads", reads, 1)
