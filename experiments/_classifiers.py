@@ -25,7 +25,7 @@ class Candidates(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Recipe:
+class Defaults:
     """What a run has for a data set beforehand, but for the learning rate; chosen on its
     validation data, as docs/results.md says.
 
@@ -76,7 +76,7 @@ class Recipe:
 # of 1.5, 3 and 10, on BasicMotions and RacketSports 30 too. JapaneseVowels has one choice
 # for both. The dropout was not tuned. For pixels of MNIST docs/results.md says what was
 # tried; Fashion-MNIST takes it over.
-PIXELS = Recipe(
+PIXELS = Defaults(
     modes=64,
     rank_cycles=100.0,
     mode_cycles=100.0,
@@ -88,19 +88,19 @@ PIXELS = Recipe(
     strong_dropouts=(0.0, 0.1),
     augmentation=Chain(),
 )
-RECIPES = {
-    "BasicMotions": Recipe(rank_cycles=10.0, mode_cycles=10.0),
-    "digits": Recipe(rank_cycles=10.0, mode_cycles=10.0),
-    "JapaneseVowels": Recipe(rank_cycles=1.0, mode_cycles=1.0),
-    "NATOPS": Recipe(mode_cycles=3.0),
-    "RacketSports": Recipe(mode_cycles=3.0),
+DEFAULTS = {
+    "BasicMotions": Defaults(rank_cycles=10.0, mode_cycles=10.0),
+    "digits": Defaults(rank_cycles=10.0, mode_cycles=10.0),
+    "JapaneseVowels": Defaults(rank_cycles=1.0, mode_cycles=1.0),
+    "NATOPS": Defaults(mode_cycles=3.0),
+    "RacketSports": Defaults(mode_cycles=3.0),
     "mnist": PIXELS,
     "fashion-mnist": PIXELS,
 }
 
 
 def warps(
-    recipe: Recipe,
+    defaults: Defaults,
     channels: int,
     classes: int,
     *,
@@ -113,15 +113,15 @@ def warps(
     network and for theta_0.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
-    width = recipe.width(classes)
+    width = defaults.width(classes)
     network = eqx.nn.MLP(1, classes, width, 1, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
     size, theta = decoder.state_size, decoder.flatten(network)
     modes = wj.SpectralTransition(
-        2 * recipe.modes,
+        2 * defaults.modes,
         channels,
         length=length,
-        cycles=recipe.mode_cycles,
+        cycles=defaults.mode_cycles,
         key=mode_key,
     )
     subspace = wj.SubspaceTransition(size, modes, key=map_key)
@@ -130,13 +130,13 @@ def warps(
         "low rank": wj.LowRankTransition(
             size,
             channels,
-            recipe.modes,
+            defaults.modes,
             length=length,
-            cycles=recipe.rank_cycles,
+            cycles=defaults.rank_cycles,
             key=rank_key,
         ),
         "subspace": subspace,
-        "subspace, dropout": wj.ModeDropout(subspace, recipe.dropout),
+        "subspace, dropout": wj.ModeDropout(subspace, defaults.dropout),
     }
     initial = wj.LearntInitial(theta)
     if preset == "paper":

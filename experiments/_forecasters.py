@@ -42,10 +42,18 @@ def candidates(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, A
     """Returns what is tried of a model: a WARP at each rate of dropout, a rival as it is.
     Each rival has about as many parameters as the WARP.
     """
-    if name.startswith("WARP"):
-        return {f"{name}, dropout {rate:g}": warp(steps, rate, key) for rate in DROPOUT}
-    if name == "DLinear":
-        return {name: DLinear(*steps, key=key)}
+    return MAKERS.get(name, _rival)(name, steps, key)
+
+
+def _warps(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, Any]:
+    return {f"{name}, dropout {rate:g}": warp(steps, rate, key) for rate in DROPOUT}
+
+
+def _linear(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, Any]:
+    return {name: DLinear(*steps, key=key)}
+
+
+def _rival(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, Any]:
     model = rival(
         name,
         1,
@@ -58,6 +66,10 @@ def candidates(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, A
     assert isinstance(model.decoder, HeadDecoder)
     head = model.decoder.network
     return {name: eqx.tree_at(lambda m: m.decoder.network, model, _quiet(head))}
+
+
+# All others are rivals.
+MAKERS = {"WARP": _warps, "WARP, alone": _warps, "DLinear": _linear}
 
 
 def _coordinates(steps: tuple[int, int]) -> wj.AbstractCoordinates:

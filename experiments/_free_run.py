@@ -14,7 +14,7 @@ from ._data import Split
 from ._tasks import Forecast
 
 
-class Windows(NamedTuple):
+class ForcedWindows(NamedTuple):
     """- `xs`: sequences, of shape `(examples, time, input)`.
     - `forced`: after which steps a model is fed the truth, `(time - 1,)`, as for
         `warp_jax.unroll`.
@@ -44,9 +44,10 @@ class FreeRun(Forecast):
         batches = wj.Batches(split, size, key=key)
         length = split.xs.shape[1]
 
-        def windows(step: int) -> Windows:
+        def windows(step: int) -> ForcedWindows:
             stage = min(step * len(self.horizons) // steps, len(self.horizons) - 1)
-            return Windows(batches(step).xs, self.forced(length, self.horizons[stage]))
+            forced = self.forced(length, self.horizons[stage])
+            return ForcedWindows(batches(step).xs, forced)
 
         return windows
 

@@ -1,4 +1,6 @@
-"""number of parameters -> rivals of about that many: what forecasts of systems compare."""
+"""sizes -> WARPs, with laws and without, and rivals of about as many parameters: what
+forecasts of systems compare.
+"""
 
 import functools
 import math

@@ -12,6 +12,7 @@ import warp_jax as wj
 from ._axes import COMMON, LAST
 from ._data import (
     Dataset,
+    Gathered,
     load_digits,
     load_images,
     load_series,
@@ -20,7 +21,6 @@ from ._data import (
     Pictures,
     Split,
 )
-from ._data.gathered import Gathered
 from ._models import residual
 from ._recipes import Recipe, Shape, waves
 from ._systems import change

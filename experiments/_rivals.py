@@ -15,6 +15,7 @@ from .baselines import (
     AbstractField,
     BracketField,
     Controlled,
+    DLinear,
     FACTS,
     Field,
     Gated,
@@ -149,9 +150,9 @@ def rival(
     return sized(make, parameters)
 
 
-def state_size(model: Model | Thinned | wj.Stacked) -> int:
+def state_size(model: Model | Thinned | wj.Stacked | DLinear) -> int:
     """Returns how many real numbers a stream keeps: of a WARP the weights, of a rival all
-    that its cell carries.
+    that its cell carries, of a function of a window none.
     """
     if isinstance(model, wj.WARP):
         return model.decoder.state_size
@@ -160,5 +161,7 @@ def state_size(model: Model | Thinned | wj.Stacked) -> int:
         return sum(map(state_size, parts))
     if isinstance(model, Thinned):
         return state_size(model.model)
+    if isinstance(model, DLinear):
+        return 0
     carry = jax.tree.leaves(eqx.filter_eval_shape(model.cell.init))
     return sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in carry)

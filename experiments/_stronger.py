@@ -10,7 +10,7 @@ import jax.random as jr
 import warp_jax as wj
 
 from ._augment import Augmented
-from ._classifiers import Candidates, Recipe
+from ._classifiers import Candidates, Defaults
 from ._rivals import Maker, rival, stacked
 from ._run import count
 from ._tasks import PooledClassification
@@ -24,7 +24,7 @@ FEATURES = 16
 
 
 def warp(
-    recipe: Recipe,
+    defaults: Defaults,
     channels: int,
     classes: int,
     *,
@@ -37,11 +37,11 @@ def warp(
     training, driven by a causal convolution's increments.
     """
     network_key, drive_key, mode_key, map_key = jr.split(key, 4)
-    width = recipe.width(classes)
+    width = defaults.width(classes)
     network = eqx.nn.MLP(1, classes, width, 1, jnn.silu, key=network_key)
     decoder = wj.NetworkDecoder(network)
     modes = wj.SpectralTransition(
-        2 * recipe.strong_modes, EMBEDDED, length=length, cycles=cycles, key=mode_key
+        2 * defaults.strong_modes, EMBEDDED, length=length, cycles=cycles, key=mode_key
     )
     subspace = wj.SubspaceTransition(decoder.state_size, modes, key=map_key)
     return wj.WARP(
@@ -53,17 +53,17 @@ def warp(
 
 
 def layered(
-    recipe: Recipe, channels: int, classes: int, *, key: Any, **choice: Any
+    defaults: Defaults, channels: int, classes: int, *, key: Any, **choice: Any
 ) -> wj.Stacked:
     """Returns two of these WARPs, one above the other: the lower one makes features of
     every step, and the upper one is driven by them. The choices are those of `warp`.
     """
     embed_key, lower_key, mix_key, upper_key = jr.split(key, 4)
-    lower = warp(recipe, FEATURES, FEATURES, key=lower_key, **choice)
+    lower = warp(defaults, FEATURES, FEATURES, key=lower_key, **choice)
     return wj.Stacked(
         eqx.nn.Linear(channels, FEATURES, key=embed_key),
         [wj.StackedLayer(lower, FEATURES, key=mix_key)],
-        warp(recipe, FEATURES, classes, key=upper_key, **choice),
+        warp(defaults, FEATURES, classes, key=upper_key, **choice),
     )
 
 
@@ -94,7 +94,7 @@ def harmonic(cycles: float) -> Maker:
 
 
 def lru(
-    recipe: Recipe,
+    defaults: Defaults,
     channels: int,
     classes: int,
     *,
@@ -110,7 +110,7 @@ def lru(
         channels,
         classes,
         length=length,
-        parameters=count(warp(recipe, channels, classes, **choice)),
+        parameters=count(warp(defaults, channels, classes, **choice)),
         key=key,
     )
     return Thinned(model, dropout)
@@ -120,19 +120,19 @@ STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger"
 
 
 def stronger(
-    name: str, recipe: Recipe, channels: int, classes: int, *, length: int, key: Any
+    name: str, defaults: Defaults, channels: int, classes: int, *, length: int, key: Any
 ) -> Candidates:
     """Returns a model at every choice that validation data has: as many cycles and as
-    large a dropout as `recipe` lists.
+    large a dropout as `defaults` lists.
 
     - `name`: of `STRONGER`.
     """
-    task = Augmented(PooledClassification(by_accuracy=True), recipe.augmentation)
+    task = Augmented(PooledClassification(by_accuracy=True), defaults.augmentation)
     models = {}
-    for cycles in recipe.strong_cycles:
-        for dropout in recipe.strong_dropouts:
+    for cycles in defaults.strong_cycles:
+        for dropout in defaults.strong_dropouts:
             models[f"{cycles:g} cycles, dropout {dropout:g}"] = STRONGER[name](
-                recipe,
+                defaults,
                 channels,
                 classes,
                 length=length,

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated
 
 from . import _figures as figures
-from ._classifiers import Candidates, Recipe, RECIPES, warps
+from ._classifiers import Candidates, DEFAULTS, Defaults, warps
 from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled
 from ._rivals import CELLS, rival, state_size
@@ -47,11 +47,11 @@ def run(config: Options) -> dict:
     config, _ = resolve("classification", config)
     data = load_labelled(config.dataset, data_folder(config.data))
     run = Run("classification", data.name, config)
-    recipe = RECIPES.get(data.name, Recipe())
+    defaults = DEFAULTS.get(data.name, Defaults())
     validation, test = data.validation.sequences(), data.test.sequences()
     _, length, channels = validation.xs.shape
     sizes, key = (channels, data.classes), run.key("models")
-    plain = warps(recipe, *sizes, length=length, preset=config.preset, key=key)
+    plain = warps(defaults, *sizes, length=length, preset=config.preset, key=key)
     task = PooledClassification(by_accuracy=True)
     budget = count(plain["low rank"])
     quick = config.preset == "quick" and not config.models
@@ -59,20 +59,20 @@ def run(config: Options) -> dict:
     wanted = [
         name
         for name in names
-        if run.wants(name, names) and (name in recipe.quick or not quick)
+        if run.wants(name, names) and (name in defaults.quick or not quick)
     ]
 
     def candidates(name: str) -> Candidates:
         if name in STRONGER:
             own = run.key("models", "stronger")
-            return stronger(name, recipe, *sizes, length=length, key=own)
+            return stronger(name, defaults, *sizes, length=length, key=own)
         own = run.key("models", name)
         model = plain.get(name) or rival(
             name, *sizes, length=length, parameters=budget, key=own
         )
         return Candidates(task, {"": model})
 
-    batch = min(recipe.batch, len(data.train.labels))
+    batch = min(defaults.batch, len(data.train.labels))
     for name in wanted:
         if name == CONVOLUTIONS:
             continue
@@ -83,11 +83,11 @@ def run(config: Options) -> dict:
                 model=model,
                 loss=asked.loss,
                 batches=data.batches(batch, key=run.key("batches")),
-                steps=config.steps or recipe.steps[config.preset],
+                steps=config.steps or defaults.steps[config.preset],
                 state_size=state_size(model),
                 validate=asked.validate(validation),
                 test=asked.test(test),
-            ).at(config.learning_rates or recipe.rates)
+            ).at(config.learning_rates or defaults.rates)
             for label, model in found.items()
         ]
         run.choose(name, [trial for rates in trials for trial in rates])

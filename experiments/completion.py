@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal
 import equinox as eqx
 import jax
 import jax.nn as jnn
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 
@@ -20,6 +19,7 @@ from ._completion import (
     Completion,
     completion_metrics,
     Levels,
+    with_deviation,
 )
 from ._config import Flag, Rated, resolve
 from ._data import data_folder, load_images, Split
@@ -121,15 +121,7 @@ def references(train: Split, chosen: Split, test: Split, given: int) -> dict:
     }
     shape = test.xs[:, given:].shape
     return {
-        name: wj.Gaussian(
-            jnp.broadcast_to(jnp.asarray(after, jnp.float32), shape),
-            jnp.broadcast_to(
-                jnp.asarray(
-                    np.sqrt(((truth - before) ** 2).mean(0)) + 1e-2, jnp.float32
-                ),
-                shape,
-            ),
-        )
+        name: with_deviation(after, truth - before, shape)
         for name, (before, after) in found.items()
     }
 

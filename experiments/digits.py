@@ -12,7 +12,12 @@ import numpy as np
 import warp_jax as wj
 
 from . import _figures as figures
-from ._completion import AutoregressiveCompletion, Completion, completion_metrics
+from ._completion import (
+    AutoregressiveCompletion,
+    Completion,
+    completion_metrics,
+    with_deviation,
+)
 from ._config import Config
 from ._data import Dataset, load_digits
 from ._data.digits import SIDE
@@ -51,6 +56,13 @@ def completers(key: jax.Array) -> dict[str, Model]:
     """Models of about 56 000 parameters each, that give a mean and a deviation."""
     sizes = {"WARP": (20, 2), "GRU": (122, 68), "LRU": (128, 202)}
     return _models(2, sizes, wj.RasterCoordinates(SIDE, SIDE, waves=4), _gaussian, key)
+
+
+MODELS = {
+    "classification": classifiers,
+    "completion": completers,
+    "autoregressive": completers,
+}
 
 
 def _gaussian(decoder: wj.AbstractDecoder) -> wj.AbstractDecoder:
@@ -111,10 +123,7 @@ def references(data: Dataset) -> dict[str, wj.Gaussian]:
     outputs = {"mean image": truth.mean(0), "last row": last_row(test)}
     shape = test[:, GIVEN:].shape
     return {
-        name: wj.Gaussian(
-            jnp.broadcast_to(outputs[name], shape),
-            jnp.broadcast_to(np.sqrt(((truth - mean) ** 2).mean(0)) + 1e-2, shape),
-        )
+        name: with_deviation(outputs[name], truth - mean, shape)
         for name, mean in means.items()
     }
 
@@ -125,8 +134,7 @@ def run(config: Config) -> dict:
     run = Run("digits", data.name, config)
     trained = {}
     for title, task in TASKS.items():
-        make = classifiers if title == "classification" else completers
-        for name, model in make(run.key(title)).items():
+        for name, model in MODELS[title](run.key(title)).items():
             full = f"{title}: {name}"
             if run.wants(full):
                 trial = Trial(
@@ -155,12 +163,11 @@ def run(config: Config) -> dict:
 def _draw(run: Run, data: Dataset, trained: dict, baselines: dict) -> None:
     """Draws completed digits, forecast bands and the trajectory of the weights."""
     some = data.test.head(8)
-    predicted = {name: gaussian for name, gaussian in baselines.items()}
+    predicted = dict(baselines)
     for name, model in trained.items():
-        title = name.split(":")[0]
-        if title != "classification":
-            predict = jax.vmap(TASKS[title].predict, (None, 0))
-            predicted[name] = predict(model, some.xs)
+        task = TASKS[name.split(":")[0]]
+        if isinstance(task, Completion):
+            predicted[name] = jax.vmap(task.predict, (None, 0))(model, some.xs)
     columns = {"original": some.xs}
     for name, gaussian in predicted.items():
         lower = np.asarray(gaussian.mean[:8])

@@ -9,8 +9,7 @@ import numpy as np
 
 from . import _figures as figures
 from ._config import Flag, Rated, resolve
-from ._data import data_folder, Dataset, load_series, Series, Split
-from ._data.gathered import Gathered
+from ._data import data_folder, Dataset, Gathered, load_series, Series, Split
 from ._folder import write_text
 from ._forecasters import candidates
 from ._rivals import CELLS, state_size
@@ -136,7 +135,7 @@ def _train(
                 key=run.key("batches"),
             ),
             steps=config.steps or STEPS[config.preset],
-            state_size=0 if name == "DLinear" else state_size(model),
+            state_size=state_size(model),
             validate=task.validate(less(chosen, context, linear)),
             test=lambda model: task.test(less(data.test, context, linear))(model),
         ).at(rates)

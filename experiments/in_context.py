@@ -23,7 +23,7 @@ from ._run import Run
 from ._trial import Trial
 
 
-class Told(NamedTuple):
+class Functions(NamedTuple):
     """Functions that a context tells of.
 
     - `tokens`: of a context, by default.
@@ -41,9 +41,9 @@ def waves(key: Float[Array, " k"]) -> Float[Array, " n"]:
 
 
 DATASETS = {
-    "linear-2": Told(Linear(2), 32),
-    "linear-8": Told(Linear(8), 32),
-    "sinusoids": Told(Sinusoids(), 10, waves),
+    "linear-2": Functions(Linear(2), 32),
+    "linear-8": Functions(Linear(8), 32),
+    "sinusoids": Functions(Sinusoids(), 10, waves),
 }
 IDENTIFIED = "WARP-Phys, identified"
 # Left out of the quick preset, unless it is asked for: its training takes as long as that
@@ -98,8 +98,8 @@ class Options(Rated):
 def run(config: Options) -> dict:
     """Learn functions from examples in a context, and ask for their values elsewhere."""
     config, _ = resolve("in_context", config)
-    told = DATASETS[config.dataset]
-    family = dataclasses.replace(told.family, noise=config.noise)
+    functions = DATASETS[config.dataset]
+    family = dataclasses.replace(functions.family, noise=config.noise)
     tokens, noisy = config.length, f", noise {config.noise:g}" if config.noise else ""
     run = Run("in_context", f"{config.dataset}, {tokens} tokens{noisy}", config)
     longest, shortest = int(tokens * max(SHARES)), config.shortest or tokens
@@ -126,7 +126,7 @@ def run(config: Options) -> dict:
         asked[name] = task, run.choose(name, trial.at(config.learning_rates))
     penalty = family.noise**2 / family.prior
     task = Asked(tokens, tokens)
-    model = wj.physics.least_squares(KeyTokens(family.keys, told.lift), penalty)
+    model = wj.physics.least_squares(KeyTokens(family.keys, functions.lift), penalty)
     run.reference(IDENTIFIED, task.test(data)(model))
     asked[IDENTIFIED] = task, model
     answered: dict[str, Regression] = {

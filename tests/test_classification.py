@@ -12,7 +12,7 @@ import pytest
 
 import warp_jax as wj
 from experiments.__main__ import main
-from experiments._classifiers import RECIPES
+from experiments._classifiers import DEFAULTS
 from experiments._config import Config
 from experiments._data import load_labelled, Split
 from experiments._run import Run
@@ -75,7 +75,7 @@ def test_pictures_are_read_pixel_by_pixel(tmp_path, broadcasting):
     summary = json.loads((folder / "summary.json").read_text())
     assert summary["dataset"] == "mnist"
     rows = {row["model"]: row for row in summary["results"]}
-    assert tuple(rows) == RECIPES["mnist"].quick
+    assert tuple(rows) == DEFAULTS["mnist"].quick
     sizes = [row["parameters"] for row in rows.values()]
     assert max(sizes) < 1.05 * min(sizes)
     assert {row["learning_rate"] for row in rows.values()} == {1e-2}

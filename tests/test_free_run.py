@@ -16,7 +16,7 @@ from experiments._fitted import (
     LawDecoder,
     linear,
 )
-from experiments._free_run import FreeRun, Simulation, Windows
+from experiments._free_run import ForcedWindows, FreeRun, Simulation
 from experiments.silverbox import alone, cubic, delayed, hardening
 
 from .helpers import assert_close, assert_same, perturbed, tamed
@@ -106,7 +106,7 @@ def test_the_loss_of_a_free_run_and_its_gradient(horizon):
     forced = task.forced(LENGTH, horizon)
     fit = cast(Fitted(hardening, driven(), 1))
     fit = eqx.tree_at(lambda f: f.weights, fit, fit.weights + 0.03)
-    batch = Windows(jnp.asarray(data, float), forced)
+    batch = ForcedWindows(jnp.asarray(data, float), forced)
 
     def loss(weights):
         changed = eqx.tree_at(lambda f: f.weights, fit, weights)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
-from experiments._classifiers import Recipe
+from experiments._classifiers import Defaults
 from experiments._data import Split
 from experiments._rivals import rival, state_size
 from experiments._run import count
@@ -19,7 +19,7 @@ from .helpers import assert_close, assert_same, perturbed
 
 
 LENGTH, CHANNELS, CLASSES = 7, 2, 3
-SMALL = Recipe(
+SMALL = Defaults(
     weights=60, strong_modes=8, strong_cycles=(1.0, 2.0), strong_dropouts=(0.5,)
 )
 

@@ -143,3 +143,12 @@ class AbstractModel(eqx.Module):
     @abc.abstractmethod
     def read(self, state: State, time: ScalarLike) -> Output:
         """Reads the output of a state at a time, of shape `(out,)`."""
+
+
+def check_model(call: str, model) -> AbstractModel:
+    """Returns `model`; raises unless it is one."""
+    if not isinstance(model, AbstractModel):
+        raise TypeError(
+            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
+        )
+    return model

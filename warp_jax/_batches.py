@@ -32,7 +32,7 @@ class Batches:
         - `key`: for the order.
 
         **Raises:** `ValueError` for arrays of different lengths, or fewer examples than a
-        batch.
+        batch; `TypeError` for a `size` that is no whole number.
         """
         call = "Batches(data, size)"
         data = jax.tree.map(jnp.asarray, data)
@@ -123,7 +123,7 @@ class Windows:
         - `length`: steps of a window, at most those of a stream.
 
         **Raises:** `ValueError` for arrays of different numbers of streams or steps, or
-        fewer steps than a window.
+        fewer steps than a window; `TypeError` for a `length` that is no whole number.
         """
         call = "Windows(streams, length)"
         shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(streams)]
@@ -183,13 +183,14 @@ def bucket(
 
     - `sequences`: arrays with a leading axis of time, `(time, ...)`, or PyTrees of such,
         as `(xs, ts)`.
-    - `lengths`: the lengths to pad to; or how many there are at most: then those with
-        which the least is filled up.
+    - `lengths`: the lengths to pad to; or how many there are at most, by default 4: then
+        those with which the least is filled up.
 
     **Returns:** a `Bucket` for each length that has sequences, the shortest first.
 
     **Raises:** `ValueError` for no sequence at all, for one that is empty or longer than
-    all lengths, and for arrays of one sequence that differ in their length.
+    all lengths, and for arrays of one sequence that differ in their length; `TypeError`
+    for `lengths` that are no whole numbers.
     """
     call = "bucket(sequences, lengths)"
     if not len(sequences):

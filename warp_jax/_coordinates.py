@@ -25,9 +25,9 @@ class AbstractCoordinates(eqx.Module):
 
 
 class TimeCoordinate(AbstractCoordinates):
-    """The time alone: a coordinate of one number."""
+    """The time alone: a coordinate of one number (arXiv 2506.01153)."""
 
-    out_size: int = eqx.field(static=True, default=1)
+    out_size: int = eqx.field(static=True, default=1, init=False)
 
     def __call__(self, time: Scalar) -> Float[Array, " q"]:
         return time[None]
@@ -47,9 +47,13 @@ class SinusoidalCoordinates(AbstractCoordinates):
         """**Arguments:**
 
         - `size`: $D$, how many sines and cosines; even. A coordinate has one more.
-        - `base`: $b$, the ratio of the longest wave to the shortest, above 1.
-        - `scale`: $s$, multiplies the time first; with times in [0, 1] the number of steps
-            makes the shortest wave about six steps long.
+        - `base`: $b$, about the ratio of the longest wave to the shortest, above 1; by
+            default 10 000.
+        - `scale`: $s$, positive, multiplies the time first, by default by 1; with times in
+            [0, 1] the number of steps makes the shortest wave about six steps long.
+
+        **Raises:** `ValueError` for an odd `size`, or a number outside its range;
+        `TypeError` for what is no number.
         """
         call = "SinusoidalCoordinates(size, base)"
         self.size = check_integer(call, "size", size, 2)
@@ -87,7 +91,11 @@ class RasterCoordinates(AbstractCoordinates):
 
         - `height`, `width`: of the image in pixels, at least 2.
         - `waves`: how many frequencies to add, each as a sine and a cosine over the rows
-            and over the columns: the k-th one has k half periods over the image.
+            and over the columns: the k-th one has k half periods over the image. By default
+            none.
+
+        **Raises:** `ValueError` for a number below its least, `TypeError` for one that is
+        not whole.
         """
         call = "RasterCoordinates(height, width, waves)"
         self.height = check_integer(call, "height", height, 2)

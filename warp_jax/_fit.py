@@ -22,7 +22,7 @@ from ._save import Path
 from ._training import (
     blank,
     carrying,
-    check_steps,
+    check_finite_steps,
     History,
     print_progress,
     Progress,
@@ -94,26 +94,29 @@ def fit(
         By default all parameters are on all devices.
     - `validate`: `model -> figure`, the lower the better, called every `every` steps and at
         the end; the best model is returned. By default the last model is.
-    - `every`: steps between reports, validations and checkpoints.
+    - `every`: steps between reports, validations and checkpoints; by default 100.
     - `patience`: stop after so many validations without a new best one. By default never.
     - `checkpoint`: a folder for checkpoints. By default none are kept.
-    - `keep`: how many of the latest checkpoints remain.
-    - `resume`: continue from the newest checkpoint of that folder, if there is one. The
+    - `keep`: how many of the latest checkpoints remain; by default 2.
+    - `resume`: continue from the newest checkpoint of that folder, if there is one; by
+        default a folder with checkpoints is an error. The
         numbers are those of a training that was never interrupted, provided that `batches`
         depends on the number of the step alone, or an iterable begins the same way. A
         checkpoint that is cut off or changed is removed with a `RuntimeWarning`, and the
         one before it taken, so `keep` should be 2 at least.
     - `stop`: asked before each step; at the first True the training writes a checkpoint and
-        raises `Stopped`. For a signal that says that the machine will go.
+        raises `Stopped`. For a signal that says that the machine will go. By default never.
     - `report`: called every `every` steps; by default prints a line. `None` is silent.
 
     **Returns:** the model, and the `History`.
 
     **Raises:** `FloatingPointError`, naming the step, when the loss or the gradient is not
-    finite; checkpoints hold only what was finite. `ValueError` when an iterator runs out,
-    or a folder already holds checkpoints and `resume` is False, or holds none that can be
-    read. `OSError` when a checkpoint cannot be written; the last one is then intact.
-    `Stopped` when `stop` says so.
+    finite or `validate` gives NaN; checkpoints hold only what was finite. `ValueError`
+    or `TypeError` for options that do not go together or are of another kind, when an
+    iterator runs out, or a folder already holds checkpoints and `resume` is False, or holds
+    none that can be read. `OSError` when a checkpoint cannot be written; the last one is
+    then intact. `ImportError` for `checkpoint` without orbax-checkpoint. `Stopped` when
+    `stop` says so.
     """
     call = "fit(model, loss, batches, optimizer, steps, key)"
     steps = check_integer(call, "steps", steps, 1)
@@ -246,7 +249,7 @@ class _Loop(NamedTuple):
                     f"`{self.call}` stopped at step {reached}: {reason.splitlines()[0]}"
                 ) from error
             reached += 1
-        check_steps(self.call, trained, start, reached)
+        check_finite_steps(self.call, trained, start, reached)
         return trained, reached
 
     def _judged(self, model: PyTree, record: Record) -> Record:

@@ -33,7 +33,8 @@ def forecast(
     *,
     known: Float[Array, "h e"] | None = None,
 ) -> Output:
-    """Predicts what follows a context, each prediction being the next observation.
+    """Predicts what follows a context, each prediction being the next observation
+    (arXiv 2506.01153, recurrent mode).
 
     **Arguments:**
 
@@ -47,15 +48,17 @@ def forecast(
     - `known`: inputs whose future is known, `(horizon, known)`: the last channels of an
         observation, which are never predicted. `known[i]` belongs to the time of
         prediction i and is fed together with it, so that predictions after it may use it.
+        By default none are known.
 
     **Returns:** without `key`, the outputs of the horizon, an array of shape `(horizon,
     out)` or a distribution over one; with `key`, the path, an array of that shape.
 
-    **Raises:** as a call of the model; `ValueError` for `horizon < 1`, or for a model whose
-    outputs cannot be its inputs.
+    **Raises:** as a call of the model; `ValueError` for `horizon < 1`, for a model whose
+    outputs cannot be its inputs, or for a state or an output that overflows; `TypeError`
+    for a model that cannot be stepped.
     """
     call = "forecast(model, xs, horizon, ts)"
-    _check_steps(call, model)
+    _check_steppable(call, model)
     horizon = check_integer(call, "horizon", horizon, 1)
     xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     ts = _times(call, ts, len(xs) + horizon, xs)
@@ -102,22 +105,25 @@ def unroll(
     - `model`: predicts observations: as many outputs as inputs, but for those known.
     - `xs`: the sequence, of shape `(time, input)`, at least two steps.
     - `ts`: its times, `(time,)`; by default evenly over [0, 1].
-    - `forcing`: the probability that a step is forced; 1 is teacher forcing, 0 a free run.
-        Or booleans of shape `(time - 1,)`: entry t says whether `xs[t + 1]` is fed.
-    - `key`: for the random choices; needed where there is one to make. Also given to an
-        initial state that is random in training.
-    - `sample`: whether a distribution is sampled to be fed back, rather than its mean.
+    - `forcing`: the probability that a step is forced, by default 0.25; 1 is teacher
+        forcing, 0 a free run. Or booleans of shape `(time - 1,)`: entry t says whether
+        `xs[t + 1]` is fed.
+    - `key`: for the random choices; needed where there is one to make, as by default there
+        is. Also given to an initial state that is random in training.
+    - `sample`: whether a distribution is sampled to be fed back, rather than its mean; by
+        default not.
     - `known`: how many channels of an observation, the last ones, are inputs whose future
-        is known: they are never predicted, and always fed as they are.
+        is known: they are never predicted, and always fed as they are. By default none.
 
     **Returns:** predictions of `xs[1:]`, but for known channels, `(time - 1, out)`, or a
     distribution over them.
 
-    **Raises:** as a call of the model; `ValueError` for `forcing` outside [0, 1] or a
-    missing `key`.
+    **Raises:** as a call of the model; `ValueError` for `forcing` outside [0, 1], a missing
+    `key`, a model whose outputs cannot be its inputs, or a state or an output that
+    overflows; `TypeError` for a model that cannot be stepped.
     """
     call = "unroll(model, xs, ts, forcing, key)"
-    _check_steps(call, model)
+    _check_steppable(call, model)
     xs = widened(check_array(call, "xs", xs, 2, "Use `jax.vmap` for a batch."))
     if len(xs) < 2:
         raise ValueError(f"`{call}` needs at least two steps; got shape {xs.shape}.")
@@ -146,7 +152,7 @@ def unroll(
     return _check_rolled(call, outputs, state)
 
 
-def _check_steps(call: str, model) -> None:
+def _check_steppable(call: str, model) -> None:
     if not isinstance(model, AbstractModel):
         raise TypeError(
             f"`{call}` needs a model that takes a step at a time, as a `WARP`; got "

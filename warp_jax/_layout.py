@@ -25,7 +25,8 @@ Rule = tuple[str, tuple[int, ...], PartitionSpec]
 
 class SplitRows(eqx.Module):
     """Splits the large arrays of a model by rows over one axis of a mesh: the tensor
-    parallelism of `fit(..., mesh, placement=SplitRows("state"))`.
+    parallelism (Shoeybi et al. 2019, arXiv 1909.08053) of `fit(..., mesh,
+    placement=SplitRows("state"))`.
 
     Of a dense transition each device then holds some rows of A and B, of a subspace those
     of P, of a hypernetwork those of its last layer, and with them the same part of the
@@ -47,6 +48,8 @@ class SplitRows(eqx.Module):
         - `least`: numbers in an array from which on it is split, 4 096 by default: a small
             one costs more to gather than to hold. Vectors are on all devices, and so is
             what has a number of rows that does not divide by the devices of the axis.
+
+        **Raises:** `TypeError` for `least` that is no whole number, `ValueError` below 1.
         """
         self.axis = axis
         self.least = check_integer("SplitRows(axis, least)", "least", least, 1)
@@ -111,7 +114,8 @@ class Layout(NamedTuple):
 
     def begun(self, training: Training) -> Training:
         """Returns a training with each array in its place, what is carried everywhere."""
-        carry = self._put(training.trained.carry, NamedSharding(self.mesh, _WHOLE))
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        carry = self._put(training.trained.carry, whole)
         return _with_carry(self.placed(_with_carry(training, None)), carry)
 
     def apart(self, call: str, name: str, tree: Tree) -> Tree:
@@ -198,9 +202,6 @@ class Layout(NamedTuple):
         # Takes what was committed to a device, too.
         arrays, rest = eqx.partition(tree, eqx.is_array)
         return eqx.combine(jax.device_put(arrays, shardings), rest)
-
-
-_WHOLE = PartitionSpec()
 
 
 def _with_carry(tree, carry: PyTree):

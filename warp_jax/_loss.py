@@ -105,8 +105,8 @@ def gaussian_nll(
     r"""The mean negative log-likelihood in nats,
     $\log \sigma + \frac12 ((y - \mu)/\sigma)^2 + \frac12 \log 2\pi$.
 
-    The constant, which the paper's loss leaves out, makes it the likelihood of a density;
-    gradients are the same.
+    The constant, which the paper's loss (arXiv 2506.01153) leaves out, makes it the
+    likelihood of a density; gradients are the same.
 
     **Arguments:**
 
@@ -114,6 +114,9 @@ def gaussian_nll(
     - `target`: of shape `(time, out)`.
     - `mask`: boolean, `(time,)`, False = padding; or of the target's shape, False where
         it was not seen and may be NaN. By default every step counts.
+
+    **Raises:** `ValueError` for unequal shapes or a mask without a valid step,
+    `TypeError` for what is no `Gaussian` or no array.
     """
     call = "gaussian_nll(gaussian, target, mask)"
     target = _check_gaussian(call, gaussian, target)
@@ -135,7 +138,8 @@ def bits_per_dim(
 
     The values are `bins` evenly spaced levels from `low` to `high`. A level's probability
     is the Gaussian's mass nearer to it than to any other level, and the two outer levels
-    take the tails: the probabilities sum to one, so the figure is never negative.
+    take the tails: the probabilities sum to one, so the figure is never negative. So do
+    Salimans et al. 2017 (arXiv 1701.05517), with logistic distributions.
 
     **Arguments:**
 
@@ -144,7 +148,7 @@ def bits_per_dim(
     - `bins`, `low`, `high`: the levels; by default bytes scaled to [-1, 1].
 
     **Raises:** `ValueError` for unequal shapes, `bins < 2`, `low >= high`, or a target
-    outside the levels.
+    outside the levels; `TypeError` for what is no `Gaussian`, no array, or no whole number.
     """
     call = "bits_per_dim(gaussian, target, bins, low, high)"
     target = _check_gaussian(call, gaussian, target)

@@ -15,6 +15,7 @@ from ._check import (
     check_finite,
     check_flag,
     check_increasing,
+    check_next,
     check_seen,
     is_concrete,
 )
@@ -75,7 +76,8 @@ class WARP(AbstractModel):
         - `initial`: phi, as `Hypernetwork` or `LearntInitial`.
         - `drive`: what drives the recurrence; by default increments of the observations.
         - `coordinates`: where the decoder reads; by default the time itself.
-        - `roll`: how the recurrence is computed; never changes the numbers.
+        - `roll`: how the recurrence is computed, by default as suits the transition and the
+            length; never changes the numbers.
 
         **Raises:** `ValueError` where the three parts disagree on the size of the state.
         """
@@ -231,8 +233,11 @@ class WARP(AbstractModel):
         **Arguments:**
 
         - `x`: the first observation, of shape `(input,)`.
-        - `t`: its time, a scalar.
-        - `key`: for parts that are random in training.
+        - `t`: its time, a scalar; by default 0.
+        - `key`: for parts that are random in training; by default they are not.
+
+        **Raises:** `ValueError` or `TypeError` for an observation or a time of another
+        shape, dtype or number of channels, or that is not finite.
         """
         call = "model.init(x, t)"
         x = widened(check_array(call, "x", x, 1))
@@ -262,15 +267,12 @@ class WARP(AbstractModel):
         - `reset`: whether `x` is the first observation of a new sequence, a boolean: then
             the state is that of `init`. By default it never is.
         - `key`: of a new sequence, for parts that are random in training.
+
+        **Raises:** as `init`; also for a time before `state.t`. What the values alone tell
+        is raised where they are at hand, and not inside `jit`: a stream runs in scans.
         """
         call = "model.step(state, x, t)"
-        x = check_array(call, "x", x, 1)
-        if x.shape != state.x.shape:
-            raise ValueError(
-                f"`{call}` needs `x` of shape {state.x.shape}, as in the state; got "
-                f"{x.shape}."
-            )
-        x = widened(x)
+        x = widened(check_next(call, x, state.x))
         model = matched(call, self, "x", x)
         state = matched(call, state, "x", x)
         t = _time(call, "t", t, x)

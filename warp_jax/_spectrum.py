@@ -148,7 +148,11 @@ class RadiusBound(eqx.Module):
     def __init__(self, radius: float = 1.0):
         """**Arguments:**
 
-        - `radius`: the bound. A mode at 0.999 has fallen to 1/e after 1 000 steps.
+        - `radius`: the bound, positive; by default 1. A mode at 0.999 has fallen to 1/e
+            after 1 000 steps.
+
+        **Raises:** `ValueError` for a bound that is not positive and finite, `TypeError`
+        for what is no number.
         """
         call = "RadiusBound(radius)"
         self.radius = check_positive(call, "radius", radius)

@@ -10,8 +10,14 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from ._abstract_model import AbstractModel
-from ._check import check_array, check_finite, check_integer, check_mask
+from ._abstract_model import AbstractModel, check_model
+from ._check import (
+    check_array,
+    check_finite,
+    check_integer,
+    check_mask,
+    check_next,
+)
 from ._drive import hold
 from ._precision import widened
 from ._types import (
@@ -44,15 +50,22 @@ class StackedLayer(eqx.Module):
         - `model`: the recurrence, with `width` inputs and `width` outputs, as a `WARP`.
         - `width`: how many features there are.
         - `key`: for the initial weights of the mixing.
+
+        **Raises:** `TypeError` for what is no model, or a `width` that is no whole number;
+        `ValueError` for one below 1.
         """
         call = "StackedLayer(model, width)"
-        self.model = _check_model(call, model)
+        self.model = check_model(call, model)
         width = check_integer(call, "width", width, 1)
         self.norm = eqx.nn.LayerNorm(width)
         self.mix = eqx.nn.Linear(width, 2 * width, key=key)
 
     def add(self, h: Float[Array, " w"], y: Float[Array, " w"]) -> Float[Array, " w"]:
-        """Returns the features after the layer, of those before it and the read-out."""
+        """Returns the features after the layer, of those before it and the read-out, all of
+        shape `(width,)`.
+
+        **Raises:** `ValueError` for a read-out of another shape.
+        """
         if getattr(y, "shape", None) != h.shape:
             raise ValueError(
                 "`StackedLayer(model, width)` needs a model with as many outputs as "
@@ -87,6 +100,9 @@ class Stacked(AbstractModel):
             `equinox.nn.Linear`; trained.
         - `layers`: the lower layers, the first one first, at least one.
         - `model`: the top, which reads the features and gives the outputs, as a `WARP`.
+
+        **Raises:** `ValueError` for no layer at all, `TypeError` for a part of another
+        kind.
         """
         call = "Stacked(embed, layers, model)"
         if not callable(embed):
@@ -101,7 +117,7 @@ class Stacked(AbstractModel):
                     f"`{call}` needs `StackedLayer`s; got {type(layer).__name__}."
                 )
         self.embed, self.layers = embed, tuple(layers)
-        self.model = _check_model(call, model)
+        self.model = check_model(call, model)
 
     def __call__(
         self,
@@ -133,11 +149,10 @@ class Stacked(AbstractModel):
     ) -> tuple[Output, State]:
         call = "stacked(xs, ts, queries, mask)"
         keys = self._keys(key)
-        features, states = self._features(
-            call, xs, ts, mask, state, keys, _begun(reset)
-        )
-        top = None if state is None else state.hidden[-1]
-        given = {"state": top, "key": keys[-1]} | _begun(reset)
+        more = _resets(reset)
+        features, states = self._features(call, xs, ts, mask, state, keys, more)
+        before = None if state is None else state.hidden[-1]
+        given = {"state": before, "key": keys[-1]} | more
         outputs, top = self.model.run(features, ts, queries, mask, **given)
         return outputs, _state([*states, top], _latest(xs, mask, state))
 
@@ -152,20 +167,24 @@ class Stacked(AbstractModel):
         key: Key | None = None,
     ) -> State:
         """Returns the states after the last valid step. Arguments are those of a call."""
-        keys = self._keys(key)
         call = "stacked.final(xs, ts, mask)"
-        more = _begun(reset)
+        keys = self._keys(key)
+        more = _resets(reset)
         features, states = self._features(call, xs, ts, mask, state, keys, more)
         before = None if state is None else state.hidden[-1]
-        more = {"key": keys[-1]} | more
-        top = self.model.final(features, ts, mask=mask, state=before, **more)
+        given = {"state": before, "key": keys[-1]} | more
+        top = self.model.final(features, ts, mask=mask, **given)
         return _state([*states, top], _latest(xs, mask, state))
 
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
     ) -> State:
-        """Returns the states at a first observation. Arguments as for a `WARP`."""
-        x = widened(x)
+        """Returns the states at a first observation. Arguments and errors are those of a
+        `WARP`.
+        """
+        call = "stacked.init(x, t)"
+        x = widened(check_array(call, "x", x, 1))
+        self._check_input(call, x)
         h, states, keys = self.embed(x), [], self._keys(key)
         for layer, own in zip(self.layers, keys):
             state = layer.model.init(layer.norm(h), t, key=own)
@@ -183,8 +202,10 @@ class Stacked(AbstractModel):
         reset: BoolLike | None = None,
         key: Key | None = None,
     ) -> State:
-        """Takes the next observation through all layers. Arguments as for a `WARP`."""
-        x = widened(x)
+        """Takes the next observation through all layers. Arguments and errors are those of
+        a `WARP`.
+        """
+        x = widened(check_next("stacked.step(state, x, t)", x, state.x))
         h, states = self.embed(x), []
         begun = [
             {} if reset is None else {"reset": reset, "key": own}
@@ -201,6 +222,16 @@ class Stacked(AbstractModel):
         """Reads the output of the top layer at any time."""
         return self.model.read(state.hidden[-1], time)
 
+    def _check_input(self, call: str, x) -> None:
+        """Raises unless there are features of observations like `x`."""
+        try:
+            eqx.filter_eval_shape(lambda embed, x: embed(x), self.embed, x)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`{call}` got observations of {x.shape[0]} channels, which `embed` does "
+                f"not take: {error}"
+            ) from error
+
     def _keys(self, key: Key | None) -> list[Key | None]:
         count = len(self.layers) + 1
         return [None] * count if key is None else list(jr.split(key, count))
@@ -213,6 +244,7 @@ class Stacked(AbstractModel):
         if mask is not None:
             mask = check_mask(call, mask, len(xs))
         xs = check_finite(call, "xs", widened(xs), mask)
+        self._check_input(call, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
         # Padding may hold NaN, which not even a gradient of zero may pass.
         xs = hold(xs, mask, None if state is None else state.x)
         hs, states = jax.vmap(self.embed)(xs), []
@@ -236,14 +268,6 @@ def _state(states: list[State], x: Observation) -> State:
     return State(top.theta, x, top.t, hidden=tuple(states))
 
 
-def _begun(reset: Mask | None) -> dict[str, Any]:
+def _resets(reset: Mask | None) -> dict[str, Any]:
     """Returns what models are given of resets; not all of them know such."""
     return {} if reset is None else {"reset": reset}
-
-
-def _check_model(call: str, model) -> AbstractModel:
-    if not isinstance(model, AbstractModel):
-        raise TypeError(
-            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
-        )
-    return model

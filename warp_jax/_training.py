@@ -55,6 +55,11 @@ class Stopped(Exception):
     """
 
     def __init__(self, message: str, step: int):
+        """**Arguments:**
+
+        - `message`: what is printed.
+        - `step`: how many steps are done.
+        """
         super().__init__(message)
         self.step = step
 
@@ -110,7 +115,12 @@ def progress(trained: Trained, record: Record, start: int, seconds: float) -> Pr
 
 
 def print_progress(progress: Progress) -> None:
-    """Writes one plain line to stderr: what `fit` does by default."""
+    """Writes one plain line to stderr: what `fit` does by default.
+
+    **Arguments:**
+
+    - `progress`: what there is to say.
+    """
     line = f"step {progress.step}/{progress.steps}  loss {progress.loss:.5g}"
     if progress.validation is not None:
         line += f"  validation {progress.validation:.5g}  best {progress.best:.5g}"
@@ -138,7 +148,7 @@ def carrying(
     return result
 
 
-def check_steps(call: str, trained: Trained, start: int, stop: int) -> None:
+def check_finite_steps(call: str, trained: Trained, start: int, stop: int) -> None:
     """Raises where the steps from `start` to `stop` were not finite, naming the first."""
     finite = jnp.isfinite(trained.losses) & jnp.isfinite(trained.norms)
     bad = ~finite[start:stop]

@@ -47,10 +47,10 @@ class State(eqx.Module):
     - `theta`: the weights of the auxiliary network, of shape `(state,)`.
     - `x`: the latest observation, of shape `(input,)`.
     - `t`: the time of the latest observation, a scalar.
-    - `memory`: what a drive that looks further back than one observation keeps; `None`
-        for a drive that does not.
+    - `memory`: what a drive that looks further back than one observation keeps; `None`,
+        the default, for a drive that does not.
     - `hidden`: what a transition keeps beside the weights, as `SubspaceTransition` its
-        coefficients; `None` for a transition on the weights alone.
+        coefficients; `None`, the default, for a transition on the weights alone.
     """
 
     theta: Weights
@@ -77,7 +77,12 @@ class Gaussian(eqx.Module):
 
 
 def point(output: Output) -> Output:
-    """Returns the one value that an output stands for: a distribution's mean, or itself."""
+    """Returns the one value that an output stands for: a distribution's mean, or itself.
+
+    **Arguments:**
+
+    - `output`: a `Gaussian`, or an array.
+    """
     return output.mean if isinstance(output, Gaussian) else output
 
 
@@ -89,5 +94,11 @@ def on_point(function: Callable, output: Output) -> Output:
 
 
 def draw(output: Output, key: Key) -> Output:
-    """Returns a sample of a distribution, or an output that is certain as it is."""
+    """Returns a sample of a distribution, or an output that is certain as it is.
+
+    **Arguments:**
+
+    - `output`: a `Gaussian`, or an array.
+    - `key`: for the sample.
+    """
     return output.sample(key) if isinstance(output, Gaussian) else output

@@ -96,6 +96,11 @@ def split_at(name: str, split: Split, train: int, validation: int) -> Dataset:
     return Dataset(name, fitted, kept, split.take(slice(stop, None)))
 
 
+def user_cache() -> pathlib.Path:
+    """Returns the folder that the system gives the package for what can be had again."""
+    return pathlib.Path(pooch.os_cache("warp_jax"))
+
+
 def data_folder(given: pathlib.Path | None) -> pathlib.Path:
     """Returns where data sets lie and downloads go: the folder `given` by `--data`, else
     `$WARP_JAX_DATA`, else the user's cache, which need not exist.
@@ -104,7 +109,7 @@ def data_folder(given: pathlib.Path | None) -> pathlib.Path:
         return given
     set_ = os.environ.get("WARP_JAX_DATA")
     if not set_:
-        return pathlib.Path(pooch.os_cache("warp_jax"))
+        return user_cache()
     if not pathlib.Path(set_).is_dir():
         raise ValueError(
             f"`$WARP_JAX_DATA` needs an existing folder of data sets; got {set_!r}. Set "

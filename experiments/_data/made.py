@@ -14,10 +14,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pooch
 from jaxtyping import Array, Float
 
-from .dataset import Dataset, Split
+from .dataset import Dataset, Split, user_cache
 
 
 PIECE = 1024
@@ -117,7 +116,7 @@ def cached(
     - `folder`: where files are kept; by default the user's cache.
     - `configuration`: all that the arrays depend on, as JSON can say it.
     """
-    folder = pathlib.Path(pooch.os_cache("warp_jax")) / "made" if not folder else folder
+    folder = folder or user_cache() / "made"
     text = json.dumps(configuration, sort_keys=True)
     path = folder / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.npz"
     try:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from . import figures
-from .entries import better, Entry, Sample
+from .entries import better, CHOICE, Entry, Sample, WHOLE
 
 
-CHOICE = ("experiment", "dataset", "preset", "task", "model")
 LEAKING = "leaking"
-WHOLE = ("parameters", "state_size", "steps")
 SHOWS = {"deviation": figures.mean, "spread": figures.spread}
 SHOWS |= {"mean": lambda sample, digits: figures.number(sample.mean, digits)}
 
@@ -155,11 +153,8 @@ class Table:
         grid = self.grid(entries)
         top = self._best(grid, entries)
         titles = [column["title"] for column in self.columns]
-        made = [
-            _line([*self.labels, *titles]),
-            "|---" * (len(titles) + len(self.labels)),
-        ]
-        made[1] += "|"
+        titles = [*self.labels, *titles]
+        made = [_line(titles), "|---" * len(titles) + "|"]
         for i, (row, cells) in enumerate(zip(self.rows, grid)):
             texts = [c if isinstance(c, str) else c.text(entries) for c in cells]
             bold = [f"**{t}**" if (i, j) in top else t for j, t in enumerate(texts)]

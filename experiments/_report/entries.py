@@ -8,6 +8,11 @@ from collections.abc import Sequence
 from .records import Record
 
 
+# What an entry is about, and the whole numbers beside its metrics.
+CHOICE = ("experiment", "dataset", "preset", "task", "model")
+WHOLE = ("parameters", "state_size", "steps")
+
+
 @dataclasses.dataclass(frozen=True)
 class Sample:
     """One figure, by seed."""
@@ -68,13 +73,11 @@ class Entry:
 
     def sample(self, name: str) -> Sample | None:
         """Returns the figure of a name, whichever kind it is."""
-        if name in ("parameters", "state_size", "steps"):
+        if name in WHOLE:
             return Sample((getattr(self, name),))
         return self.metrics.get(name, self.search.get(name))
 
 
-IDENTITY = ("experiment", "dataset", "preset", "task", "model")
-IDENTITY += ("parameters", "state_size", "steps")
 SEARCH = ("validation", "learning_rate", "seconds")
 
 
@@ -88,7 +91,7 @@ def joined(records: Sequence[Record]) -> list[Entry]:
     for record in records:
         for row in record.results:
             about = record.experiment, record.dataset, record.preset, *_named(row)
-            key = *about, row["parameters"], row["state_size"], row["steps"]
+            key = *about, *(row[name] for name in WHOLE)
             rows = groups.setdefault(key, {})
             if record.seed in rows:
                 first = rows[record.seed][0].path
@@ -111,7 +114,7 @@ def _entry(key: tuple, groups: dict[int, tuple[Record, dict]]) -> Entry:
     seeds = tuple(sorted(groups))
     rows = [groups[seed][1] for seed in seeds]
     return Entry(
-        **dict(zip(IDENTITY, key)),
+        **dict(zip((*CHOICE, *WHOLE), key)),
         seeds=seeds,
         metrics=_samples([row["metrics"] for row in rows]),
         search=_samples([{k: row[k] for k in SEARCH if k in row} for row in rows]),

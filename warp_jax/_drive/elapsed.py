@@ -17,8 +17,12 @@ class Elapsed(AbstractDrive):
     drive: AbstractDrive
 
     def __init__(self, drive: AbstractDrive):
-        """**Arguments:** the drive, as `Increments()`: with irregular times the sum of its
-        channels should not depend on how often is observed, as that of `Values()` does.
+        """**Arguments:**
+
+        - `drive`: as `Increments()`. With irregular times the sum of its channels should
+            not depend on how often is observed, as that of `Values()` does.
+
+        **Raises:** `TypeError` for what is no drive.
         """
         self.drive = check_drive("Elapsed(drive)", drive)
 

@@ -35,7 +35,9 @@ class Gaps(AbstractDrive):
             several, wrap the whole: `Gaps(JoinedDrive(...))`.
         - `seen_channels`: whether the drive tells what was seen, after the channels of
             `drive`. Then the transition's `input_size` is that of `drive` and one more
-            for each channel of an observation.
+            for each channel of an observation. By default it does not.
+
+        **Raises:** `TypeError` for what is no drive.
         """
         self.drive = check_drive("Gaps(drive)", drive)
         self.seen_channels = bool(seen_channels)

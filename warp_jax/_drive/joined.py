@@ -19,7 +19,12 @@ class JoinedDrive(AbstractDrive):
     drives: tuple[AbstractDrive, ...]
 
     def __init__(self, *drives: AbstractDrive):
-        """**Arguments:** the drives, at least one."""
+        """**Arguments:**
+
+        - `*drives`: the drives in the order of their channels, at least one.
+
+        **Raises:** `ValueError` for none, `TypeError` for what is no drive.
+        """
         if not drives:
             raise ValueError("`JoinedDrive(*drives)` needs a drive; got none.")
         for drive in drives:
@@ -60,7 +65,8 @@ class EmbeddedDrive(AbstractDrive):
 
     `EmbeddedDrive(Values(), network)` drives by `network(x_t)`: what is learnt may hold
     products of the channels of one observation, which the recurrence cannot make. With
-    `A = I` the state is then a sum over the observations, in whatever order they come.
+    `A = I` the state is then a sum over the observations, in whatever order they come
+    (deep sets, Zaheer et al. 2017, arXiv 1703.06114).
     """
 
     drive: AbstractDrive
@@ -71,6 +77,9 @@ class EmbeddedDrive(AbstractDrive):
 
         - `drive`: what is embedded, as `Values()` or `Increments()`.
         - `network`: `(drive,) -> (embedding,)`, as an `equinox.nn.MLP`; trained.
+
+        **Raises:** `TypeError` for what is no drive or no function. A network that does
+        not take the drive raises `ValueError` once the observations are known.
         """
         call = "EmbeddedDrive(drive, network)"
         self.drive = check_drive(call, drive)

@@ -33,10 +33,14 @@ class LogSignature(AbstractDrive):
     def __init__(self, depth: int = 2, *, window: int, time_channel: bool = False):
         """**Arguments:**
 
-        - `depth`: 1 for the increments alone, 2 for areas too.
+        - `depth`: 1 for the increments alone, 2, the default, for areas too.
         - `window`: how many steps the path has, at least 1, where it has no area. Areas
             tell more over windows in which something happens; choose it on validation data.
-        - `time_channel`: whether the time is one more channel of the path, the last.
+        - `time_channel`: whether the time is one more channel of the path, the last; by
+            default not.
+
+        **Raises:** `ValueError` for another depth or a window below 1, `TypeError` for one
+        that is no whole number.
         """
         call = "LogSignature(depth, window)"
         self.depth = check_integer(call, "depth", depth, 1)

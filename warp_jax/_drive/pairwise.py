@@ -54,8 +54,8 @@ class Increments(AbstractPairwiseDrive):
 
     **Arguments:**
 
-    - `time_channel`: whether the time is one more channel of the input, the last. Then the
-        transition's `input_size` is one more than the input's.
+    - `time_channel`: whether the time is one more channel of the input, the last; by
+        default not. Then the transition's `input_size` is one more than the input's.
     """
 
     time_channel: bool = eqx.field(static=True, default=False)
@@ -71,7 +71,8 @@ class Values(AbstractPairwiseDrive):
 
     **Arguments:**
 
-    - `time_channel`: whether the time is one more channel of the input, the last.
+    - `time_channel`: whether the time is one more channel of the input, the last; by
+        default not.
     """
 
     time_channel: bool = eqx.field(static=True, default=False)

@@ -32,6 +32,13 @@ class Products(AbstractPairwiseDrive):
 
     Products of numbers of very different size lose digits only against their own kind, so
     that no scaling is needed here.
+
+    **Arguments:**
+
+    - `time_channel`: whether the time is one more channel of the observations, the last; by
+        default not.
+    - `pairs`: which inputs and targets two consecutive observations make, as
+        `physics.Tokens(8, 1)`; by default the observation before, and its increment.
     """
 
     time_channel: bool = eqx.field(static=True, default=False)

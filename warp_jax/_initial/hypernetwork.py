@@ -40,16 +40,19 @@ class Hypernetwork(AbstractInitial):
         """**Arguments:**
 
         - `input_size`, `state_size`: sizes of an observation and of the state.
-        - `depth`: hidden layers; 0 makes the map affine.
+        - `depth`: hidden layers, by default 2; 0 makes the map affine.
         - `width`: of every hidden layer; by default the paper's interpolation.
         - `rank`: of the last layer's matrix, as a product of two thin ones: then a large
             state costs `state_size * rank` parameters instead of `state_size * width`.
             By default the matrix is full.
-        - `activation`: between the layers.
+        - `activation`: between the layers; by default SiLU.
         - `theta`: weights that the last layer's bias starts at, `(state,)`. A fresh
             network's weights, `decoder.flatten(network)`, start the decoder as a usual
-            network, whatever `x_0`.
+            network, whatever `x_0`. By default it starts as any other bias.
         - `key`: for the initial weights.
+
+        **Raises:** `ValueError` for `theta` of another shape or a number below its least,
+        `TypeError` for one that is no whole number.
         """
         call = "Hypernetwork(input_size, state_size, depth)"
         self.input_size = check_integer(call, "input_size", input_size, 1)

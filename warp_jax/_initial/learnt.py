@@ -8,7 +8,9 @@ from .base import AbstractInitial
 
 
 class LearntInitial(AbstractInitial):
-    """One initial state for all sequences, trained like any other parameter."""
+    """One initial state for all sequences, trained like any other parameter (arXiv
+    2506.01153).
+    """
 
     theta: Weights
     state_size: int = eqx.field(static=True)
@@ -18,6 +20,9 @@ class LearntInitial(AbstractInitial):
 
         - `theta`: where training starts, of shape `(state,)`; usually a fresh network's
             weights, `decoder.flatten(network)`.
+
+        **Raises:** `ValueError` for another number of axes or no weights, `TypeError` for
+        what is no real floating-point array.
         """
         self.theta = check_array("LearntInitial(theta)", "theta", theta, 1)
         self.state_size = self.theta.shape[0]

@@ -9,7 +9,8 @@ from .base import AbstractInitial
 
 
 class NoisyInitial(AbstractInitial):
-    """Adds Gaussian noise to another initial state wherever a key is given.
+    """Adds Gaussian noise to another initial state wherever a key is given (arXiv
+    2506.01153).
 
     A model hands the key of `model(xs, key=key)` on, so a training loss that gives one
     gets noise, and evaluation that gives none does not.
@@ -24,6 +25,9 @@ class NoisyInitial(AbstractInitial):
 
         - `initial`: the initial state without noise.
         - `std`: the noise's standard deviation, in the units of the weights; positive.
+
+        **Raises:** `ValueError` for a deviation that is not positive and finite,
+        `TypeError` for what is no number.
         """
         self.initial = initial
         self.std = check_positive("NoisyInitial(initial, std)", "std", std)

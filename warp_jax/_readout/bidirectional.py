@@ -30,6 +30,8 @@ class Bidirectional(AbstractReadout):
         - `forward`: reads the sequence as it is, as a `WARP` or a `Pooled`.
         - `backward`: reads it from its end, with outputs of the same shape. Time runs
             forwards for it too, between the same first and last time.
+
+        **Raises:** `TypeError` for what is neither a model nor a read-out.
         """
         for model in (forward, backward):
             if not isinstance(model, (AbstractModel, AbstractReadout)):

@@ -7,7 +7,7 @@ import jax.lax as lax
 import jax.nn as jnn
 import jax.numpy as jnp
 
-from .._abstract_model import AbstractModel
+from .._abstract_model import AbstractModel, check_model
 from .._check import check_integer
 from .._types import Gaussian, Key, Mask, Observations, Output, ScalarLike, Times
 from .base import AbstractReadout, check_sequence, mean
@@ -83,10 +83,15 @@ class Pooled(AbstractPooled):
         """**Arguments:**
 
         - `model`: what is read, as a `WARP`.
-        - `reads`: how many read-outs the mean is of, at least 1. A sequence with fewer
-            valid steps has some of them counted twice.
+        - `reads`: how many read-outs the mean is of, at least 1; by default 16. A sequence
+            with fewer valid steps has some of them counted twice.
+
+        **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
+        `ValueError` for fewer than 1.
         """
-        self.model, self.reads = _check("Pooled(model, reads)", model, reads)
+        call = "Pooled(model, reads)"
+        self.model = check_model(call, model)
+        self.reads = check_integer(call, "reads", reads, 1)
 
     def combine(self, outputs: Output) -> Output:
         """Returns the mean, or the Gaussian of the mixture's mean and variance."""
@@ -109,9 +114,14 @@ class AttentionPooled(AbstractPooled):
         """**Arguments:**
 
         - `model`: what is read, with one more output than are wanted.
-        - `reads`: how many read-outs are weighed, at least 1.
+        - `reads`: how many read-outs are weighed, at least 1; by default 16.
+
+        **Raises:** `TypeError` for what is no model, or `reads` that are no whole number;
+        `ValueError` for fewer than 1.
         """
-        self.model, self.reads = _check("AttentionPooled(model, reads)", model, reads)
+        call = "AttentionPooled(model, reads)"
+        self.model = check_model(call, model)
+        self.reads = check_integer(call, "reads", reads, 1)
 
     def combine(self, outputs: Output) -> Output:
         """Returns the weighted mean, of shape `(out - 1,)`.
@@ -130,11 +140,3 @@ class AttentionPooled(AbstractPooled):
                 f"got {outputs.shape[1]} in all."
             )
         return jnn.softmax(outputs[:, -1]) @ outputs[:, :-1]
-
-
-def _check(call: str, model, reads) -> tuple[AbstractModel, int]:
-    if not isinstance(model, AbstractModel):
-        raise TypeError(
-            f"`{call}` needs a model, as a `WARP`; got {type(model).__name__}."
-        )
-    return model, check_integer(call, "reads", reads, 1)

@@ -67,17 +67,18 @@ class Steps(AbstractFeatures):
         r"""**Arguments:**
 
         - `size`: how many channels x has: what is predicted.
-        - `inputs`: how many channels after these are inputs u.
-        - `affine`: whether a constant is among the features.
+        - `inputs`: how many channels after these are inputs u; by default none.
+        - `affine`: whether a constant is among the features; by default not.
         - `dt`: the time between two samples, in the unit of `ts`. Given, any time can be
             read: $e^{M h}$ with $e^{M dt} = I + P^\top$. That needs more than four samples
             in a period of the fastest oscillation. By default every reading is one step
             ahead, whatever the time asked for.
         - `lift`: another $\phi$, `(size + inputs,) -> (n,)`, as `lambda x: jnp.stack([x[0],
-            x[1], x[0] * x[1]])`; every reading is then one step ahead.
+            x[1], x[0] * x[1]])`; every reading is then one step ahead. By default none.
 
         **Raises:** `ValueError` for a `lift` beside `affine` or `dt`, which have no meaning
-        there.
+        there, for one that gives no vector, and for a number outside its range; `TypeError`
+        for what is no number.
         """
         call = "Steps(size)"
         self.out_size = check_integer(call, "size", size, 1)
@@ -142,7 +143,9 @@ class Steps(AbstractFeatures):
 
 
 class Tokens(AbstractFeatures):
-    r"""$y_i = W^\top \phi(x_i)$: a regression in context, of observations $(x_i, y_i)$."""
+    r"""$y_i = W^\top \phi(x_i)$: a regression in context, of observations $(x_i, y_i)$
+    (Garg et al. 2022, arXiv 2208.01066).
+    """
 
     lift: Callable | None
     in_size: int = eqx.field(static=True)
@@ -153,8 +156,11 @@ class Tokens(AbstractFeatures):
         r"""**Arguments:**
 
         - `keys`: how many of an observation's channels are x: the first ones.
-        - `values`: how many are y: those that follow.
+        - `values`: how many are y: those that follow; by default 1.
         - `lift`: $\phi$, `(keys,) -> (n,)`; by default x itself.
+
+        **Raises:** `ValueError` for a number below 1 or a `lift` that gives no vector,
+        `TypeError` for a number that is not whole.
         """
         call = "Tokens(keys, values)"
         self.keys = check_integer(call, "keys", keys, 1)

@@ -43,7 +43,8 @@ class Parameters(eqx.Module):
         - `at`: the one coordinate at which the network is read, so that parameters do not
             depend on when the law is; `None` reads it at the coordinate asked for.
 
-        **Raises:** `ValueError` where the network has not one output for each raw number.
+        **Raises:** `ValueError` where the network has not one output for each raw number;
+        `ValueError` or `TypeError`, as `NetworkDecoder`, for what is no such network.
         """
         self.kinds, self.names = tuple(kinds.values()), tuple(kinds)
         self.at = at if at is None else float(at)

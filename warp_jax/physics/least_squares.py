@@ -23,8 +23,9 @@ ROUNDS = 2
 
 class LeastSquaresDecoder(AbstractDecoder):
     r"""Solves $(\Phi^\top \Phi + \Lambda) p = \Phi^\top \Delta$ for the parameters of a law
-    that is linear in them, and applies the law. The state is the sums on both sides, as
-    `Products` and `SumTransition` make them: nothing is learnt, the law is *identified*.
+    that is linear in them (Hoerl and Kennard 1970), and applies the law. The state is the
+    sums on both sides, as `Products` and `SumTransition` make them: nothing is learnt, the
+    law is *identified*.
     """
 
     features: AbstractFeatures
@@ -44,12 +45,17 @@ class LeastSquaresDecoder(AbstractDecoder):
 
         - `features`: what is regressed on what, as `Steps(2)` or `Tokens(8, 1)`.
         - `ridge`: $\lambda$ of the textbook, $\Lambda = \lambda I$, not negative, in the
-            unit of the features squared: the noise's variance over the prior's.
+            unit of the features squared: the noise's variance over the prior's. By default
+            0, as is the other one.
         - `scaled_ridge`: the same as a part of each feature's own sum of squares, so that
-            no unit matters. Both are numbers, or arrays of shape () that are trained.
+            no unit matters; by default 0. Both are numbers, or arrays of shape () that are
+            trained.
 
         Where the statistics do not determine the parameters, as at the first steps of a
         sequence, those that they leave open are near zero; nothing becomes infinite.
+
+        **Raises:** `TypeError` for what are no features or no number, `ValueError` for a
+        number that is negative or not finite.
         """
         call = "LeastSquaresDecoder(features, ridge)"
         if not isinstance(features, AbstractFeatures):
@@ -92,7 +98,10 @@ class FirstProducts(AbstractInitial):
     state_size: int = eqx.field(static=True)
 
     def __init__(self, features: AbstractFeatures):
-        """**Arguments:** the decoder's `features`."""
+        """**Arguments:**
+
+        - `features`: those of the decoder.
+        """
         self.features = features
         self.state_size = products_size(features.in_size, features.out_size)
 
@@ -113,12 +122,15 @@ def least_squares(
     **Arguments:**
 
     - `features`, `ridge`, `scaled_ridge`: those of `LeastSquaresDecoder`.
-    - `keep`: how much of the past a step keeps, in (0, 1]; below one it follows a law that
-        drifts.
+    - `keep`: how much of the past a step keeps, in (0, 1], by default 1; below one it
+        follows a law that drifts.
     - `roll`: as of `WARP`.
 
     **Returns:** a `WARP` without anything to train, unless `ridge`, `scaled_ridge` or
     `keep` is an array or the features have weights.
+
+    **Raises:** as `LeastSquaresDecoder`, `TypeError` or `ValueError`; `ValueError` for
+    `keep` outside its range.
     """
     decoder = LeastSquaresDecoder(features, ridge, scaled_ridge=scaled_ridge)
     return WARP(
@@ -133,6 +145,10 @@ def least_squares(
 def oscillator_constants(M: Float[Array, "2 2"]) -> dict[str, Scalar]:
     r"""Returns `k/m`, in 1/time², and `c/m`, in 1/time, of $\dot{(x, v)} = M (x, v)$: the
     determinant and minus the trace of M, which no scaling of x or v changes.
+
+    **Arguments:**
+
+    - `M`: in 1/time, of shape `(2, 2)`, as `parameters` of a decoder has it.
     """
     return {"k/m": M[0, 0] * M[1, 1] - M[0, 1] * M[1, 0], "c/m": -M[0, 0] - M[1, 1]}
 

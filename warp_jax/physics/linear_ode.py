@@ -40,17 +40,19 @@ class LinearODEDecoder(AbstractLawDecoder):
             `size * (size + inputs + affine)` outputs. Or a decoder; or `None` where M is a
             `Constant`.
         - `size`: how many channels x has: what is carried forward, and the output.
-        - `inputs`: how many channels after these are inputs that drive x.
-        - `affine`: whether a constant drives x too.
+        - `inputs`: how many channels after these are inputs that drive x; by default none.
+        - `affine`: whether a constant drives x too; by default not.
         - `M`: how the raw numbers make the matrix, with its shape; by default
             `Free("1/time", shape=(size, size + inputs + affine))`.
-        - `time_scale`: the unit of time of M in a unit of the times `ts`.
-        - `at`: the coordinate at which the network is read, a single number; `None` reads
-            it at the coordinate asked for.
+        - `time_scale`: how many units of M's time are in one of the times `ts`; by default
+            1.
+        - `at`: the coordinate at which the network is read, a single number, by default 0;
+            `None` reads it at the coordinate asked for.
 
-        **Raises:** `ValueError` where the network has another number of outputs, or M
-        another shape. An M that grows by more than about e^80 between two readings
-        overflows in single precision.
+        **Raises:** `ValueError` where the network has another number of outputs, M another
+        shape, or a number is outside its range; `TypeError` for an argument of another
+        kind. An M that grows by more than about e^80 between two readings overflows in
+        single precision.
         """
         call = "LinearODEDecoder(network, size)"
         self.out_size = check_integer(call, "size", size, 1)
@@ -80,7 +82,7 @@ class LinearODEDecoder(AbstractLawDecoder):
 
 def flow(M: Float[Array, "y z"], time: Float[Array, ""]) -> Float[Array, "y z"]:
     """Returns the matrix that takes (x, u) to x after a `time` of `dx/dt = M (x, u)`, u
-    being constant: the first rows of a matrix exponential.
+    being constant: the first rows of a matrix exponential (Van Loan 1978).
     """
     rows, columns = M.shape
     square = jnp.pad(M, ((0, columns - rows), (0, 0)))

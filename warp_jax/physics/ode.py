@@ -20,7 +20,7 @@ VectorField = Callable[[Any, Float[Array, " y"], Values], Float[Array, " y"]]
 
 class ODEDecoder(AbstractLawDecoder):
     """The solution of `dy/dt = vector_field(t, y, parameters)`, from the latest observation
-    to the time asked for, by a solver of diffrax.
+    to the time asked for, by a solver of diffrax (Kidger 2021, arXiv 2202.02435).
     """
 
     law: Parameters
@@ -66,19 +66,21 @@ class ODEDecoder(AbstractLawDecoder):
         - `parameters`: the parameters by name; by default one, `p`, all raw numbers as
             they are, of shape `(network's outputs,)`.
         - `inputs`: how many channels after y are inputs. The vector field finds them as
-            `parameters["inputs"]`, `(inputs,)`; they stay what they were.
+            `parameters["inputs"]`, `(inputs,)`; they stay what they were. By default none.
         - `stepsize_controller`: by default steps that keep the error below 1e-8 of y in
             double and 1e-5 in single precision.
         - `adjoint`: how to differentiate; by default through the solver's steps.
         - `dt0`: the first step as a part of the interval from the observation to the
             reading; by default the controller's choice. Steps of constant size need it.
-        - `max_steps`: of one reading.
-        - `time_scale`: the law's unit of time in a unit of the times `ts`.
-        - `at`: the coordinate at which the network is read, a single number; `None` reads
-            it at the coordinate asked for.
+        - `max_steps`: of one reading, at most; by default 256.
+        - `time_scale`: how many units of the law's time are in one of the times `ts`; by
+            default 1.
+        - `at`: the coordinate at which the network is read, a single number, by default 0;
+            `None` reads it at the coordinate asked for.
 
-        **Raises:** `ValueError` where the network has another number of outputs; when run,
-        where `max_steps` are not enough.
+        **Raises:** `ValueError` where the network has another number of outputs, the size
+        of the law cannot be told, or a number is outside its range; when run, where
+        `max_steps` are not enough. `TypeError` for an argument of another kind.
         """
         call = "ODEDecoder(network, vector_field, solver)"
         self.inputs = check_integer(call, "inputs", inputs, 0)

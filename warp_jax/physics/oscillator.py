@@ -16,7 +16,8 @@ TERMS = 10
 
 class OscillatorDecoder(AbstractLawDecoder):
     r"""The exact flow of $m \ddot x + c \dot x + k x = 0$, from the latest observation to
-    the time asked for. An observation, and an output, is (position, velocity).
+    the time asked for (WARP-Phys of arXiv 2506.01153). An observation, and an output, is
+    (position, velocity).
 
     The auxiliary network gives m, k and c, positive by construction. The flow is smooth
     in them also where it turns from oscillating to creeping, $c^2 = 4 m k$, and neither
@@ -41,17 +42,18 @@ class OscillatorDecoder(AbstractLawDecoder):
 
         - `network`: gives the raw numbers of m, k and c, in this order, but for those that
             are numbers or `Constant`. Or a decoder; or `None` where none is left.
-        - `m`, `k`, `c`: mass, stiffness and damping. Their `scale` should be a typical
-            value. Only k/m and c/m act on what is seen: a number for `m` makes the other
-            two unique.
-        - `time_scale`: the law's unit of time in a unit of the times `ts`. Where the
-            velocity is observed in another unit than position per time, this repairs it:
-            with velocities divided by 20, `time_scale=20`, and k is then 400 and c 20 times
-            smaller.
-        - `at`: the coordinate at which the network is read, a single number; `None` reads
-            it at the coordinate asked for.
+        - `m`, `k`, `c`: mass, stiffness and damping; by default `Positive` in kg, N/m and
+            N s/m. Their `scale` should be a typical value. Only k/m and c/m act on what is
+            seen: a number for `m` makes the other two unique.
+        - `time_scale`: how many units of the law's time are in one of the times `ts`; by
+            default 1. Where the velocity is observed in another unit than position per
+            time, this repairs it: with velocities divided by 20, `time_scale=20`, and k is
+            then 400 and c 20 times smaller.
+        - `at`: the coordinate at which the network is read, a single number, by default 0;
+            `None` reads it at the coordinate asked for.
 
-        **Raises:** `ValueError` where the network has another number of outputs.
+        **Raises:** `ValueError` where the network has another number of outputs, or
+        `time_scale` is not positive; `TypeError` for an argument of another kind.
         """
         call = "OscillatorDecoder(network)"
         given = {"m": m, "k": k, "c": c}

@@ -59,10 +59,14 @@ class Free(AbstractParameter):
     ):
         """**Arguments:**
 
-        - `unit`: as text, for the reader.
-        - `centre`: the value at a raw 0, in this unit.
-        - `scale`: how much the value moves with a raw number, positive, in this unit.
+        - `unit`: as text, for the reader; by default none.
+        - `centre`: the value at a raw 0, in this unit; by default 0.
+        - `scale`: how much the value moves with a raw number, positive, in this unit; by
+            default 1.
         - `shape`: of the parameter; by default a scalar.
+
+        **Raises:** `ValueError` for a number outside its range, `TypeError` for what is no
+        number or no tuple.
         """
         self.unit = unit
         self.centre = check_number("Free(centre)", "centre", centre)
@@ -96,11 +100,15 @@ class Positive(AbstractParameter):
     ):
         """**Arguments:**
 
-        - `unit`: as text, for the reader.
-        - `scale`: the value at a raw 0, positive, in this unit: a typical magnitude.
-        - `least`: the lower bound as a part of `scale`, in (0, 1): far from zero, so that
-            the parameter can be divided by.
+        - `unit`: as text, for the reader; by default none.
+        - `scale`: the value at a raw 0, positive, in this unit: a typical magnitude. By
+            default 1.
+        - `least`: the lower bound as a part of `scale`, in (0, 1), by default 1e-6: so that
+            the parameter is far enough from zero to divide by.
         - `shape`: of the parameter; by default a scalar.
+
+        **Raises:** `ValueError` for a number outside its range, `TypeError` for what is no
+        number or no tuple.
         """
         self.unit = unit
         self.scale = check_positive("Positive(scale)", "scale", scale)
@@ -131,9 +139,12 @@ class Exponential(AbstractParameter):
     ):
         """**Arguments:**
 
-        - `unit`: as text, for the reader.
-        - `scale`: the value at a raw 0, positive, in this unit.
+        - `unit`: as text, for the reader; by default none.
+        - `scale`: the value at a raw 0, positive, in this unit; by default 1.
         - `shape`: of the parameter; by default a scalar.
+
+        **Raises:** `ValueError` for a number outside its range, `TypeError` for what is no
+        number or no tuple.
         """
         self.unit = unit
         self.scale = check_positive("Exponential(scale)", "scale", scale)
@@ -159,9 +170,12 @@ class Interval(AbstractParameter):
     ):
         """**Arguments:**
 
-        - `low`, `high`: the bounds, in this unit.
-        - `unit`: as text, for the reader.
+        - `low`, `high`: the bounds, finite, in this unit.
+        - `unit`: as text, for the reader; by default none.
         - `shape`: of the parameter; by default a scalar.
+
+        **Raises:** `ValueError` for bounds without room between them or that are not
+        finite, `TypeError` for what is no number or no tuple.
         """
         call = "Interval(low, high)"
         self.low, self.high = (
@@ -196,7 +210,8 @@ class Constant(AbstractParameter):
         """**Arguments:**
 
         - `value`: where training starts, in the unit of `kind`; a number or an array.
-        - `kind`: its bounds and unit, as `Positive("kg")`. The shape is that of `value`.
+        - `kind`: its bounds and unit, as `Positive("kg")`; by default `Free()`, which has
+            neither. The shape is that of `value`.
 
         **Raises:** `ValueError` for a value outside the bounds.
         """
@@ -228,10 +243,17 @@ class Known(AbstractParameter):
 
     value: float = eqx.field(static=True)
     unit: str = eqx.field(static=True)
-    shape: tuple[int, ...] = eqx.field(static=True, default=())
+    shape: tuple[int, ...] = eqx.field(static=True)
 
     def __init__(self, value: float, unit: str = ""):
-        """**Arguments:** the `value`, finite, and its `unit` as text."""
+        """**Arguments:**
+
+        - `value`: a finite number, in its unit.
+        - `unit`: as text, for the reader; by default none.
+
+        **Raises:** `TypeError` for what is no number, `ValueError` for one that is not
+        finite.
+        """
         self.value = check_number("Known(value)", "value", value)
         self.unit = unit
         self.shape = ()

@@ -34,12 +34,13 @@ class SinusoidDecoder(AbstractLawDecoder):
             parameters.
         - `frequency`: cycles in a unit of the times `ts`; by default the number 1.
         - `amplitude`: in the output's unit; by default the number 1.
-        - `phase`: at time 0, in radians.
-        - `at`: the coordinate at which the network is read, a single number; so that it
-            cannot bend the law, the parameters are the same whenever the sine is read.
-            `None` reads it at the coordinate asked for, as the paper does.
+        - `phase`: at time 0, in radians; by default `Free("rad")`, from the network.
+        - `at`: the coordinate at which the network is read, a single number, by default 0;
+            so that it cannot bend the law, the parameters are the same whenever the sine is
+            read. `None` reads it at the coordinate asked for, as the paper does.
 
-        **Raises:** `ValueError` where the network has another number of outputs.
+        **Raises:** `ValueError` where the network has another number of outputs,
+        `TypeError` for an argument of another kind.
         """
         call = "SinusoidDecoder(network, frequency)"
         given = {"phase": phase, "frequency": frequency, "amplitude": amplitude}
