@@ -12,7 +12,7 @@ import warp_jax as wj
 
 from ._data import Split
 from ._mapped import batched, each, mapped
-from ._tasks import unrolled
+from ._tasks import read_ahead, unrolled
 
 
 class Levels(NamedTuple):
@@ -41,8 +41,8 @@ class Completion(eqx.Module):
 
     def direct(self, model, xs, key=None) -> wj.Gaussian:
         ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
-        state = model.final(xs[: self.context], ts[: self.context], key=key)
-        return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
+        given, ahead = ts[: self.context], ts[self.context :]
+        return read_ahead(model, xs[: self.context], given, ahead, key)
 
     def loss(self, model, batch, key):
         predicted = each(self.direct, model, key, batch.xs)

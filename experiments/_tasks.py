@@ -189,12 +189,7 @@ class Forecast(AbstractForecast):
 
     def metrics(self, errors: Float[np.ndarray, "n s y"]) -> dict[str, float]:
         """Returns the metrics of what `squared` gives."""
-        by_trajectory = np.mean(errors[:, self.context - 1 :], axis=(1, 2))
-        return {
-            "forecast_mse": float(np.mean(by_trajectory)),
-            "forecast_mse_median": float(np.median(by_trajectory)),
-            "paper_mse": float(np.mean(errors) / 2),
-        }
+        return _of_trajectories(np.mean(errors[:, self.context - 1 :], (1, 2)), errors)
 
     def _times(self, xs):
         if self.step is None:
@@ -286,11 +281,24 @@ class RepeatCopy(AbstractForecast):
         assert split.context is not None
         ahead = np.arange(1, 1 + errors.shape[1]) >= split.context[:, None]
         by_trajectory = np.sum(errors * ahead, axis=1) / np.sum(ahead, axis=1)
-        return {
-            "forecast_mse": float(np.mean(by_trajectory)),
-            "forecast_mse_median": float(np.median(by_trajectory)),
-            "paper_mse": float(np.mean(errors) / 2),
-        }
+        return _of_trajectories(by_trajectory, errors)
+
+
+def _of_trajectories(forecast, errors) -> dict[str, float]:
+    """Returns the metrics of each trajectory's mean squared error in what is forecast, and
+    of all squared errors, those of the context too.
+    """
+    return {
+        "forecast_mse": float(np.mean(forecast)),
+        "forecast_mse_median": float(np.median(forecast)),
+        "paper_mse": float(np.mean(errors) / 2),
+    }
+
+
+def read_ahead(model, xs, ts, times, key=None):
+    """Returns what is read at each of `times` off the one state after the steps `xs`."""
+    state = model.final(xs, ts, key=key)
+    return jax.vmap(model.read, (None, 0))(state, times)
 
 
 def unrolled(model, xs, forcing: float, key):

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -13,6 +12,7 @@ import warp_jax as wj
 
 from ._data import Split
 from ._mapped import each, mapped
+from ._tasks import read_ahead
 from .baselines import DLinear
 
 
@@ -57,8 +57,8 @@ class DirectForecast(eqx.Module):
     ) -> Float[Array, "h 1"]:
         """Returns the forecasts of `xs[context:]`; no more is seen than what is before."""
         ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)
-        state = model.final(self.given(xs), self.given(ts), key=key)
-        return jax.vmap(model.read, (None, 0))(state, ts[self.context :])
+        ahead = ts[self.context :]
+        return read_ahead(model, self.given(xs), self.given(ts), ahead, key)
 
     def given(self, steps: Array) -> Array:
         """Returns of all steps those that a model is given."""

@@ -215,6 +215,18 @@ VALUE_ERRORS = [
     ("load(path, like)", "did not write", lambda m: wj.load(__file__, m)),
 ]
 TYPE_ERRORS = [
+    (
+        "CausalConvolution(..., drive)",
+        "got LogSignature",
+        lambda m: wj.CausalConvolution(
+            2, 3, 3, drive=wj.LogSignature(window=2), key=KEY
+        ),
+    ),
+    (
+        "NoncausalConvolution(..., drive)",
+        "got int",
+        lambda m: wj.NoncausalConvolution(2, 3, 3, drive=3, key=KEY),
+    ),
     (RANK, "2.0 of type float", lambda m: low_rank(rank=2.0)),
     (SUBSPACE, "a transition for `dynamics`; got int", lambda m: subspace(3)),
     (SUBSPACE, "got a SubspaceTransition", lambda m: subspace(subspace(spectral()))),

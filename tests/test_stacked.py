@@ -239,6 +239,7 @@ def test_two_layers_train_stably(seed):
     assert np.mean(losses[-20:]) < 0.2
 
 
+XS = jnp.ones((1, 2))
 LAYER, STACKED = "StackedLayer(model, width)", "Stacked(embed, layers, model)"
 
 
@@ -267,6 +268,36 @@ LAYER, STACKED = "StackedLayer(model, width)", "Stacked(embed, layers, model)"
             "stacked(xs, ts, queries, mask)",
             "2 axes",
             lambda m: make_stack()(jnp.ones(3)),
+        ),
+        (
+            ValueError,
+            "stacked(xs, ts, queries, mask)",
+            "3 channels, which `embed` does not take",
+            lambda m: make_stack()(jnp.ones((4, 3))),
+        ),
+        (
+            ValueError,
+            "stacked.init(x, t)",
+            "3 channels, which `embed` does not take",
+            lambda m: make_stack().init(jnp.ones(3)),
+        ),
+        (
+            TypeError,
+            "stacked.init(x, t)",
+            "got list",
+            lambda m: make_stack().init([1.0, 2.0]),
+        ),
+        (
+            TypeError,
+            "stacked.init(x, t)",
+            "dtype int",
+            lambda m: make_stack().init(jnp.arange(2)),
+        ),
+        (
+            ValueError,
+            "stacked.step(state, x, t)",
+            "shape (2,), as in the state; got (1,)",
+            lambda m: make_stack().step(make_stack().init(XS[0]), XS[0, :1], 1.0),
         ),
     ),
 )

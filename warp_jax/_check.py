@@ -94,6 +94,16 @@ def check_array(call: str, name: str, value, rank: int, hint: str = "") -> Array
     return array
 
 
+def check_next(call: str, x, before: Array) -> Array:
+    """Returns an observation; raises unless it has the shape of the one `before` it."""
+    x = check_array(call, "x", x, 1)
+    if x.shape != before.shape:
+        raise ValueError(
+            f"`{call}` needs `x` of shape {before.shape}, as in the state; got {x.shape}."
+        )
+    return x
+
+
 def check_length(call: str, name: str, array: Array, length: int, of: str) -> None:
     """Raises unless `array` has `length` steps."""
     if array.shape[0] != length:

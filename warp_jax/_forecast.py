@@ -33,7 +33,8 @@ def forecast(
     *,
     known: Float[Array, "h e"] | None = None,
 ) -> Output:
-    """Predicts what follows a context, each prediction being the next observation.
+    """Predicts what follows a context, each prediction being the next observation
+    (arXiv 2506.01153, recurrent mode).
 
     **Arguments:**
 

@@ -25,7 +25,8 @@ Rule = tuple[str, tuple[int, ...], PartitionSpec]
 
 class SplitRows(eqx.Module):
     """Splits the large arrays of a model by rows over one axis of a mesh: the tensor
-    parallelism of `fit(..., mesh, placement=SplitRows("state"))`.
+    parallelism (Shoeybi et al. 2019, arXiv 1909.08053) of `fit(..., mesh,
+    placement=SplitRows("state"))`.
 
     Of a dense transition each device then holds some rows of A and B, of a subspace those
     of P, of a hypernetwork those of its last layer, and with them the same part of the

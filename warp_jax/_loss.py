@@ -105,8 +105,8 @@ def gaussian_nll(
     r"""The mean negative log-likelihood in nats,
     $\log \sigma + \frac12 ((y - \mu)/\sigma)^2 + \frac12 \log 2\pi$.
 
-    The constant, which the paper's loss leaves out, makes it the likelihood of a density;
-    gradients are the same.
+    The constant, which the paper's loss (arXiv 2506.01153) leaves out, makes it the
+    likelihood of a density; gradients are the same.
 
     **Arguments:**
 
@@ -138,7 +138,8 @@ def bits_per_dim(
 
     The values are `bins` evenly spaced levels from `low` to `high`. A level's probability
     is the Gaussian's mass nearer to it than to any other level, and the two outer levels
-    take the tails: the probabilities sum to one, so the figure is never negative.
+    take the tails: the probabilities sum to one, so the figure is never negative. So do
+    Salimans et al. 2017 (arXiv 1701.05517), with logistic distributions.
 
     **Arguments:**
 

@@ -15,6 +15,7 @@ from ._check import (
     check_finite,
     check_flag,
     check_increasing,
+    check_next,
     check_seen,
     is_concrete,
 )
@@ -271,13 +272,7 @@ class WARP(AbstractModel):
         is raised where they are at hand, and not inside `jit`: a stream runs in scans.
         """
         call = "model.step(state, x, t)"
-        x = check_array(call, "x", x, 1)
-        if x.shape != state.x.shape:
-            raise ValueError(
-                f"`{call}` needs `x` of shape {state.x.shape}, as in the state; got "
-                f"{x.shape}."
-            )
-        x = widened(x)
+        x = widened(check_next(call, x, state.x))
         model = matched(call, self, "x", x)
         state = matched(call, state, "x", x)
         t = _time(call, "t", t, x)

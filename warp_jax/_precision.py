@@ -22,7 +22,8 @@ def cast(model: Tree, dtype) -> Tree:
     In half precision, as `jnp.bfloat16`, a model takes half the memory and still computes
     in single precision: its numbers are widened where they are used, and the state, its
     increments and the times are never rounded to less. For training keep the model itself
-    in single precision and cast within the loss, so that small updates are not lost:
+    in single precision and cast within the loss, so that small updates are not lost
+    (Micikevicius et al. 2018, arXiv 1710.03740):
 
         loss = lambda model, batch, key: full(wj.cast(model, jnp.bfloat16), batch, key)
 

@@ -11,7 +11,13 @@ import jax.random as jr
 from jaxtyping import Array, Float
 
 from ._abstract_model import AbstractModel, check_model
-from ._check import check_array, check_finite, check_integer, check_mask
+from ._check import (
+    check_array,
+    check_finite,
+    check_integer,
+    check_mask,
+    check_next,
+)
 from ._drive import hold
 from ._precision import widened
 from ._types import (
@@ -173,8 +179,12 @@ class Stacked(AbstractModel):
     def init(
         self, x: Observation, t: ScalarLike = 0.0, *, key: Key | None = None
     ) -> State:
-        """Returns the states at a first observation. Arguments as for a `WARP`."""
-        x = widened(x)
+        """Returns the states at a first observation. Arguments and errors are those of a
+        `WARP`.
+        """
+        call = "stacked.init(x, t)"
+        x = widened(check_array(call, "x", x, 1))
+        self._check_input(call, x)
         h, states, keys = self.embed(x), [], self._keys(key)
         for layer, own in zip(self.layers, keys):
             state = layer.model.init(layer.norm(h), t, key=own)
@@ -192,8 +202,10 @@ class Stacked(AbstractModel):
         reset: BoolLike | None = None,
         key: Key | None = None,
     ) -> State:
-        """Takes the next observation through all layers. Arguments as for a `WARP`."""
-        x = widened(x)
+        """Takes the next observation through all layers. Arguments and errors are those of
+        a `WARP`.
+        """
+        x = widened(check_next("stacked.step(state, x, t)", x, state.x))
         h, states = self.embed(x), []
         begun = [
             {} if reset is None else {"reset": reset, "key": own}
@@ -210,6 +222,16 @@ class Stacked(AbstractModel):
         """Reads the output of the top layer at any time."""
         return self.model.read(state.hidden[-1], time)
 
+    def _check_input(self, call: str, x) -> None:
+        """Raises unless there are features of observations like `x`."""
+        try:
+            eqx.filter_eval_shape(lambda embed, x: embed(x), self.embed, x)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"`{call}` got observations of {x.shape[0]} channels, which `embed` does "
+                f"not take: {error}"
+            ) from error
+
     def _keys(self, key: Key | None) -> list[Key | None]:
         count = len(self.layers) + 1
         return [None] * count if key is None else list(jr.split(key, count))
@@ -222,6 +244,7 @@ class Stacked(AbstractModel):
         if mask is not None:
             mask = check_mask(call, mask, len(xs))
         xs = check_finite(call, "xs", widened(xs), mask)
+        self._check_input(call, jax.ShapeDtypeStruct(xs.shape[1:], xs.dtype))
         # Padding may hold NaN, which not even a gradient of zero may pass.
         xs = hold(xs, mask, None if state is None else state.x)
         hs, states = jax.vmap(self.embed)(xs), []

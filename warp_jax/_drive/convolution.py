@@ -78,18 +78,19 @@ class CausalConvolution(AbstractConvolutionDrive):
         - `input_size`: channels of an observation.
         - `channels`: channels of the embedding.
         - `width`: how many observations the convolution sees.
-        - `drive`: turns the embeddings into the drive; by default their increments.
+        - `drive`: turns an embedding and the one before it into the drive, as `Values()`;
+            by default `Increments()`.
         - `activation`: acts on the embedding; by default SiLU.
         - `key`: for the convolution's initial weights.
 
-        **Raises:** `TypeError` for a size that is no whole number, `ValueError` for one
-        below 1.
+        **Raises:** `TypeError` for a size that is no whole number or a drive that looks
+        further back, `ValueError` for a size below 1.
         """
         self.convolution = _convolution(
             "CausalConvolution", input_size, channels, width, key
         )
         self.activation = activation
-        self.drive = drive
+        self.drive = _pairwise("CausalConvolution", drive)
 
     def init(self, x: Observation) -> PyTree:
         return jnp.tile(x, (self.convolution.kernel_size[0], 1))
@@ -143,8 +144,8 @@ class NoncausalConvolution(AbstractConvolutionDrive):
     ):
         """**Arguments:** those of `CausalConvolution`; `width` must be odd.
 
-        **Raises:** `ValueError` for an even `width` or a size below 1, `TypeError` for one
-        that is no whole number.
+        **Raises:** as `CausalConvolution`, `TypeError` or `ValueError`; `ValueError` for an
+        even `width`.
         """
         self.convolution = _convolution(
             "NoncausalConvolution", input_size, channels, width, key
@@ -154,7 +155,7 @@ class NoncausalConvolution(AbstractConvolutionDrive):
                 f"`NoncausalConvolution` needs an odd `width`; got width={width}."
             )
         self.activation = activation
-        self.drive = drive
+        self.drive = _pairwise("NoncausalConvolution", drive)
 
     def init(self, x: Observation) -> PyTree:
         # Says that the sequence is new; a state at a sequence's end has no memory.
@@ -189,6 +190,16 @@ class NoncausalConvolution(AbstractConvolutionDrive):
             embedded[before], embedded[now], previous(state.t, ts, mask), ts
         )
         return drive, None
+
+
+def _pairwise(name: str, drive) -> AbstractPairwiseDrive:
+    if not isinstance(drive, AbstractPairwiseDrive):
+        raise TypeError(
+            f"`{name}(..., drive)` needs a drive of two embeddings in a row, as "
+            f"`Increments()` or `Values()`; got {type(drive).__name__}. Put others around "
+            "or beside it: `Elapsed`, `JoinedDrive`."
+        )
+    return drive
 
 
 def _count(mask: Mask | None, length: int) -> Int[Array, " t"]:

@@ -65,7 +65,8 @@ class EmbeddedDrive(AbstractDrive):
 
     `EmbeddedDrive(Values(), network)` drives by `network(x_t)`: what is learnt may hold
     products of the channels of one observation, which the recurrence cannot make. With
-    `A = I` the state is then a sum over the observations, in whatever order they come.
+    `A = I` the state is then a sum over the observations, in whatever order they come
+    (deep sets, Zaheer et al. 2017, arXiv 1703.06114).
     """
 
     drive: AbstractDrive

@@ -143,7 +143,9 @@ class Steps(AbstractFeatures):
 
 
 class Tokens(AbstractFeatures):
-    r"""$y_i = W^\top \phi(x_i)$: a regression in context, of observations $(x_i, y_i)$."""
+    r"""$y_i = W^\top \phi(x_i)$: a regression in context, of observations $(x_i, y_i)$
+    (Garg et al. 2022, arXiv 2208.01066).
+    """
 
     lift: Callable | None
     in_size: int = eqx.field(static=True)

@@ -23,8 +23,9 @@ ROUNDS = 2
 
 class LeastSquaresDecoder(AbstractDecoder):
     r"""Solves $(\Phi^\top \Phi + \Lambda) p = \Phi^\top \Delta$ for the parameters of a law
-    that is linear in them, and applies the law. The state is the sums on both sides, as
-    `Products` and `SumTransition` make them: nothing is learnt, the law is *identified*.
+    that is linear in them (Hoerl and Kennard 1970), and applies the law. The state is the
+    sums on both sides, as `Products` and `SumTransition` make them: nothing is learnt, the
+    law is *identified*.
     """
 
     features: AbstractFeatures

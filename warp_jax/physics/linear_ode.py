@@ -82,7 +82,7 @@ class LinearODEDecoder(AbstractLawDecoder):
 
 def flow(M: Float[Array, "y z"], time: Float[Array, ""]) -> Float[Array, "y z"]:
     """Returns the matrix that takes (x, u) to x after a `time` of `dx/dt = M (x, u)`, u
-    being constant: the first rows of a matrix exponential.
+    being constant: the first rows of a matrix exponential (Van Loan 1978).
     """
     rows, columns = M.shape
     square = jnp.pad(M, ((0, columns - rows), (0, 0)))

@@ -20,7 +20,7 @@ VectorField = Callable[[Any, Float[Array, " y"], Values], Float[Array, " y"]]
 
 class ODEDecoder(AbstractLawDecoder):
     """The solution of `dy/dt = vector_field(t, y, parameters)`, from the latest observation
-    to the time asked for, by a solver of diffrax.
+    to the time asked for, by a solver of diffrax (Kidger 2021, arXiv 2202.02435).
     """
 
     law: Parameters

@@ -16,7 +16,8 @@ TERMS = 10
 
 class OscillatorDecoder(AbstractLawDecoder):
     r"""The exact flow of $m \ddot x + c \dot x + k x = 0$, from the latest observation to
-    the time asked for. An observation, and an output, is (position, velocity).
+    the time asked for (WARP-Phys of arXiv 2506.01153). An observation, and an output, is
+    (position, velocity).
 
     The auxiliary network gives m, k and c, positive by construction. The flow is smooth
     in them also where it turns from oscillating to creeping, $c^2 = 4 m k$, and neither
