@@ -69,13 +69,7 @@ def _raised(function):
     return frozenset(name for name in raised if str(name).endswith("Error"))
 
 
-# Where this is not said of everything yet.
-LEFT = ("_decoder", "_roll", "_span", "_transition")
-MADE = [
-    name
-    for name, thing in PUBLIC.items()
-    if not inspect.isabstract(thing) and thing.__module__.split(".")[1] not in LEFT
-]
+MADE = [name for name, thing in PUBLIC.items() if not inspect.isabstract(thing)]
 RAISING = [name for name in MADE if inspect.isfunction(_maker(PUBLIC[name]))]
 
 

@@ -15,11 +15,11 @@ class Span(eqx.Module):
     - `basis`: directions as columns, `(state, columns)`; shared by all sequences.
     - `origin`: of shape `(state,)`; may be each sequence's own.
     - `skip`: coefficients before those that weigh the columns: they move the recurrence
-        and are no part of the weights.
-    - `scaled`: whether one more coefficient, the last, scales the origin.
-    - `shared`: whether the origin is that of all sequences, too.
+        and are no part of the weights. By default none.
+    - `scaled`: whether one more coefficient, the last, scales the origin; by default not.
+    - `shared`: whether the origin is that of all sequences, too; by default not.
     - `keep`: what each column's weight is multiplied by, as in dropout; may be each
-        sequence's own. `None` stands for 1.
+        sequence's own. `None`, the default, stands for 1.
     """
 
     basis: Float[Array, "p k"]

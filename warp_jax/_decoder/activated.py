@@ -52,7 +52,14 @@ class Gain(eqx.Module):
     gain: Float[Array, " y"]
 
     def __init__(self, size: int, start: float = 0.0):
-        """**Arguments:** `size`: how many outputs; `start`: the number at the start."""
+        """**Arguments:**
+
+        - `size`: how many outputs.
+        - `start`: the number at the start, by default 0.
+
+        **Raises:** `ValueError` for a `size` below 1 or a `start` that is not finite,
+        `TypeError` for what is no number.
+        """
         size = check_integer("Gain(size, start)", "size", size, 1)
         self.gain = jnp.full(size, check_number("Gain(size, start)", "start", start))
 
@@ -68,7 +75,13 @@ class Clip(eqx.Module):
     limit: float = eqx.field(static=True)
 
     def __init__(self, limit: float):
-        """**Arguments:** `limit`: positive, in the output's units."""
+        """**Arguments:**
+
+        - `limit`: positive, in the output's units.
+
+        **Raises:** `ValueError` for a limit that is not positive and finite, `TypeError`
+        for what is no number.
+        """
         self.limit = check_positive("Clip(limit)", "limit", limit)
 
     def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
@@ -89,7 +102,11 @@ class DynamicTanh(eqx.Module):
         """**Arguments:**
 
         - `size`: how many outputs.
-        - `limit`: the largest output at the start, positive.
+        - `limit`: the largest output at the start, positive, in the output's units; by
+            default 1.
+
+        **Raises:** `ValueError` for a number outside its range, `TypeError` for what is no
+        number.
         """
         call = "DynamicTanh(size, limit)"
         size = check_integer(call, "size", size, 1)

@@ -25,7 +25,11 @@ class GaussianDecoder(AbstractDecoder):
         """**Arguments:**
 
         - `decoder`: has an even `out_size`: first all means, then all raw deviations.
-        - `min_std`: the least standard deviation, positive, in the output's units.
+        - `min_std`: the least standard deviation, positive, in the output's units; by
+            default 1e-4.
+
+        **Raises:** `ValueError` for an odd number of outputs or a deviation that is not
+        positive and finite, `TypeError` for what is no number.
         """
         call = "GaussianDecoder(decoder, min_std)"
         if decoder.out_size % 2:

@@ -33,12 +33,13 @@ class NetworkDecoder(AbstractDecoder):
 
         - `network`: any Equinox module that maps a vector to a vector.
         - `observe`: whether the network also gets the latest observation, concatenated
-            after the coordinate.
+            after the coordinate; by default not.
         - `in_size`: the length of the network's input. By default its own `in_size` or
             `in_features`, or its first layer's.
 
         **Raises:** `ValueError` where `in_size` can neither be found nor was given, or
-        where the network does not map `(in_size,)` to a vector.
+        where the network has no weights or does not map `(in_size,)` to a vector;
+        `TypeError` for complex weights, or an `in_size` that is no whole number.
         """
         self.space = WeightSpace(network)
         self.observe = bool(observe)

@@ -33,7 +33,8 @@ class SkipDecoder(AbstractDecoder):
             another decoder with as many outputs: then the state is that of `decoder`
             followed by that of `skip`.
 
-        **Raises:** `ValueError` where the two decoders differ in their outputs.
+        **Raises:** `ValueError` where the two decoders differ in their outputs, `TypeError`
+        for a skip that is no function.
         """
         call = "SkipDecoder(decoder, skip)"
         if not callable(skip):

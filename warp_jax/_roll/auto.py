@@ -38,8 +38,10 @@ class AutoRoll(AbstractRoll):
     def __init__(self, *, batch: int = 16):
         """**Arguments:**
 
-        - `batch`: how many sequences are rolled side by side, roughly. The more there are,
-            the less there is to gain from other kinds of parallelism.
+        - `batch`: how many sequences are rolled side by side, roughly; by default 16. The
+            more there are, the less there is to gain from other kinds of parallelism.
+
+        **Raises:** `ValueError` for fewer than 1, `TypeError` for what is no whole number.
         """
         self.batch = check_integer("AutoRoll(batch)", "batch", batch, 1)
 

@@ -45,6 +45,9 @@ class ChunkedRoll(AbstractRoll):
         - `chunk`: steps of a chunk, a power of two.
         - `together`: how many chunks go side by side; the rest waits, and in the backward
             pass is made again, which bounds memory. By default all.
+
+        **Raises:** `ValueError` for a `chunk` that is no power of two or a number below 1,
+        `TypeError` for one that is not whole.
         """
         call = "ChunkedRoll(chunk, together)"
         self.chunk = check_integer(call, "chunk", chunk, 1)

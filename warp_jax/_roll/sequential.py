@@ -34,6 +34,9 @@ class SequentialRoll(AbstractRoll):
         - `limit`: clips every weight to ±limit after each step (the paper's w_lim). Not
             linear, which is why it belongs to this roll alone, and why the weights then
             are rolled themselves. By default none is clipped.
+
+        **Raises:** `ValueError` for a `segment` below 1 or a `limit` that is not positive
+        and finite, `TypeError` for what is no number.
         """
         call = "SequentialRoll(segment, limit)"
         if segment is not None:

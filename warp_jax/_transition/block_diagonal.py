@@ -32,6 +32,9 @@ class BlockDiagonalTransition(AbstractTransition):
 
         - `state_size`, `input_size`: the lengths of the state and of the drive.
         - `block_size`: rows of a block, at most `state_size`.
+
+        **Raises:** `ValueError` for a size outside its range, `TypeError` for one that is
+        no whole number.
         """
         self.state_size, self.input_size = check_sizes(
             "BlockDiagonalTransition", state_size, input_size

@@ -26,7 +26,13 @@ class DenseTransition(AbstractTransition):
     input_size: int = eqx.field(static=True)
 
     def __init__(self, state_size: int, input_size: int):
-        """**Arguments:** the lengths of the state and of the drive."""
+        """**Arguments:**
+
+        - `state_size`, `input_size`: the lengths of the state and of the drive.
+
+        **Raises:** `ValueError` for a size below 1, `TypeError` for one that is no whole
+        number.
+        """
         self.state_size, self.input_size = check_sizes(
             "DenseTransition", state_size, input_size
         )

@@ -50,7 +50,13 @@ class DiagonalTransition(AbstractElementwiseTransition):
     input_size: int = eqx.field(static=True)
 
     def __init__(self, state_size: int, input_size: int):
-        """**Arguments:** the lengths of the state and of the drive."""
+        """**Arguments:**
+
+        - `state_size`, `input_size`: the lengths of the state and of the drive.
+
+        **Raises:** `ValueError` for a size below 1, `TypeError` for one that is no whole
+        number.
+        """
         self.state_size, self.input_size = check_sizes(
             "DiagonalTransition", state_size, input_size
         )

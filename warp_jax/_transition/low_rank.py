@@ -52,8 +52,11 @@ class LowRankTransition(AbstractTransition):
         - `key`: for the initial `U` and `V`.
         - `length`: how many steps the sequences have, roughly; by default 100. The angles
             of a step, at most half a turn, are scaled by `1 / length`.
-        - `cycles`: full turns of the fastest plane over `length` steps: the finest detail
-            that is told apart at the start. Choose it on validation data.
+        - `cycles`: full turns of the fastest plane over `length` steps, by default 10: the
+            finest detail that is told apart at the start. Choose it on validation data.
+
+        **Raises:** `ValueError` for a number outside its range, as a rank above the
+        state's size; `TypeError` for what is no number.
         """
         self.state_size, self.input_size = check_sizes(
             "LowRankTransition", state_size, input_size

@@ -110,9 +110,12 @@ class SpectralTransition(AbstractModalTransition):
         - `state_size`: real numbers in the state, even: two for each mode.
         - `input_size`: the length of the drive.
         - `length`: how many steps the sequences have, roughly.
-        - `cycles`: full turns of the fastest mode over `length` steps: the finest detail
-            that is told apart at the start. Choose it on validation data.
+        - `cycles`: full turns of the fastest mode over `length` steps, by default 3: the
+            finest detail that is told apart at the start. Choose it on validation data.
         - `key`: for the initial phases and decay times.
+
+        **Raises:** `ValueError` for an odd `state_size` or a number outside its range,
+        `TypeError` for what is no number.
         """
         call = "SpectralTransition(state_size, input_size, length, cycles)"
         self.state_size, self.input_size, length, cycles = _check(
@@ -164,7 +167,10 @@ class OscillatoryTransition(AbstractModalTransition):
         cycles: float = 3.0,
         key: Key,
     ):
-        """**Arguments:** those of `SpectralTransition`."""
+        """**Arguments:** those of `SpectralTransition`.
+
+        **Raises:** `ValueError` or `TypeError`, as that does.
+        """
         call = "OscillatoryTransition(state_size, input_size, length, cycles)"
         self.state_size, self.input_size, length, cycles = _check(
             call, state_size, input_size, length, cycles

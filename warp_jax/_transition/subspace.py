@@ -30,6 +30,10 @@ class SubspaceTransition(AbstractTransition):
         - `state_size`: the length of the state, at least that of the coefficients.
         - `dynamics`: the transition of the coefficients, as a `SpectralTransition`.
         - `key`: for the initial columns of `P`, which start orthonormal.
+
+        **Raises:** `TypeError` for `dynamics` that are no transition or keep something
+        beside their state, or a size that is no whole number; `ValueError` for one below
+        that of the coefficients.
         """
         call = "SubspaceTransition(state_size, dynamics)"
         if not isinstance(dynamics, AbstractTransition):

@@ -23,8 +23,11 @@ class SumTransition(AbstractElementwiseTransition):
         """**Arguments:**
 
         - `size`: of the state and of the drive.
-        - `keep`: how much of the past a step keeps, in (0, 1]. A number stays what it is;
-            an array of shape () is trained.
+        - `keep`: how much of the past a step keeps, in (0, 1], by default 1. A number stays
+            what it is; an array of shape () is trained.
+
+        **Raises:** `ValueError` for a number outside its range, `TypeError` for a `size`
+        that is no whole number.
         """
         self.state_size, self.input_size = check_sizes("SumTransition", size, size)
         if not eqx.is_array(keep) and not 0 < keep <= 1:
