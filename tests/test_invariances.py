@@ -309,7 +309,8 @@ def one_core() -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.skipif(
-    not hasattr(os, "sched_setaffinity"), reason="cannot keep a process to one core here"
+    not hasattr(os, "sched_setaffinity"),
+    reason="cannot keep a process to one core here",
 )
 @pytest.mark.parametrize("transition", BY_MATRIX)
 def test_every_law_holds_on_one_core(transition):

@@ -40,8 +40,8 @@ def finished(*processes: subprocess.Popen, seconds: int = 300) -> list[str]:
         pytest.fail(f"hung for {seconds} s and was killed: {late.cmd}\n{text[-3000:]}")
     finally:
         for process in processes:
-            process.kill()
-            process.wait()
+            with process:
+                process.kill()
     for process, text in zip(processes, told, strict=True):
         assert process.returncode == 0, text[-3000:]
     return told
