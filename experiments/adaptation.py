@@ -15,7 +15,7 @@ from ._data import Dataset, make_msd, Split
 from ._data.msd import LENGTHS, make_widened, SIZES
 from ._run import Run
 from ._systems import compare
-from ._tasks import Forecast, Jumps
+from ._tasks import Forecast
 from ._tuning import choose, cost, forecasts, Tuning
 from .baselines import Model
 
@@ -69,7 +69,7 @@ def run(config: Rated) -> dict:
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
     free = Forecast(msd.CONTEXT[preset], scale=scale)
-    jumps = Jumps(msd.CONTEXT[preset], scale=scale)
+    jumps = msd.jumps(msd.CONTEXT[preset], LENGTHS[preset], scale)
     budget = functools.partial(compare, run, data, steps=msd.STEPS, batch=msd.BATCH)
     trained: dict[str, tuple[Forecast, Model, Tuning | None]] = {}
     for task, made in ((jumps, laws), (free, models)):

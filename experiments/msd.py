@@ -43,6 +43,12 @@ PAPER = functools.partial(
 )
 
 
+def jumps(context: int, length: int, scale: tuple[float, ...]) -> Jumps:
+    """Returns the task of models that know the law, on sequences of `length` steps."""
+    # The shares of a sequence are what matters, not its steps.
+    return Jumps(context, scale=scale, longest=3 * length // 8, settled=length // 16)
+
+
 def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
     """Models of about 16 000 parameters each, or as many as the paper's WARP has."""
     return contenders(data, key, make={"quick": None, "paper": PAPER}[preset])
@@ -100,21 +106,21 @@ def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
     free = Forecast(CONTEXT[preset], scale=scale)
-    jumps = Jumps(CONTEXT[preset], scale=scale)
+    jumping = jumps(CONTEXT[preset], LENGTHS[preset], scale)
     budget = functools.partial(compare, run, data, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
-    by_law = budget(jumps, laws(data, run.key("laws")))
+    by_law = budget(jumping, laws(data, run.key("laws")))
     trained = budget(free, models(data, preset, run.key("models")))
     if run.wants(IDENTIFIED):
         by_law[IDENTIFIED] = identified(data)
-        _without_training(run, data, jumps)
-    _with_noise(run, data, jumps, by_law)
-    predicted = predictions(jumps, by_law, shown) | predictions(free, trained, shown)
+        _without_training(run, data, jumping)
+    _with_noise(run, data, jumping, by_law)
+    predicted = predictions(jumping, by_law, shown) | predictions(free, trained, shown)
     draw(run, shown, predicted)
     in_units = {name: outputs * data.scale for name, outputs in predicted.items()}
     run.figure("phase_plane", figures.planes(shown[1:] * data.scale, in_units))
     if found := {name: by_law[name] for name in (LEARNT, IDENTIFIED) if name in by_law}:
-        run.figure("constants", constants_figure(found, data, jumps.context))
+        run.figure("constants", constants_figure(found, data, jumping.context))
     return run.finish()
 
 

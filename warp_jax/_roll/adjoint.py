@@ -24,7 +24,7 @@ from .base import Fresh, moved
 from .segments import read_in_turns
 
 
-# What the backward pass of a scan knows the outputs of its sites by.
+# What the backward pass of a scan knows those outputs of its sites by that it keeps.
 GIVEN = "given by a site"
 
 
@@ -115,19 +115,22 @@ def scan_by_adjoint(
         def turn(carry, turn_inputs):
             inputs, taps = turn_inputs
 
-            def tapping(call, tap):
+            def tapping(site, call, tap):
                 def given(*inputs):
                     output = tapped(call(*inputs), tap)
+                    if site.footprint <= sum(a.size for a in jax.tree.leaves(output)):
+                        return output
                     return jax.tree.map(lambda a: checkpoint_name(a, GIVEN), output)
 
                 return given
 
-            tapped_calls = tuple(map(tapping, calls, taps))
+            tapped_calls = tuple(map(tapping, sites, calls, taps))
             carry, output, record = body(tapped_calls, operands, carry, inputs)
             return carry, (output, record)
 
         if len(sites) > 1:
-            # What lies between what the sites give is cheaper to make again than to keep.
+            # What lies between is cheaper to make again than to keep, and so is what a site
+            # gives that holds no more than that.
             keep = jax.checkpoint_policies.save_only_these_names(GIVEN)
             turn = jax.checkpoint(turn, prevent_cse=False, policy=keep)
         last, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
