@@ -16,11 +16,14 @@ from .test_rolls import ROLLS
 
 
 UNTIMED = (*TRANSITIONS, "sum", "dropout", "dropout_with_a_key")
-# Those whose flow needs no exponential of a matrix: of these a batch in a loop can leave
-# XLA's threads on a CPU waiting for each other.
-BY_MATRIX = ("dense", "block", "cut_block", "low_rank", "subspace_dense")
-TIMED = [f"timed_{name}" for name in (*INNER, "sum") if name not in BY_MATRIX]
+TIMED = tuple(f"timed_{name}" for name in (*INNER, "sum"))
 EVERY_TRANSITION = (*UNTIMED, *TIMED)
+# Their steps are exponentials of matrices: batches of these in a loop can leave XLA's
+# threads on a CPU waiting for each other for good, but not where they have one core.
+BY_MATRIX = tuple(
+    f"timed_{name}"
+    for name in ("dense", "block", "cut_block", "low_rank", "subspace_dense")
+)
 # Of chunks those of a moderate size are enough.
 EXTREME = ("chunks_of_1", "chunks_of_16")
 EVERY_ROLL = (*(name for name in ROLLS if name not in EXTREME), "limited", "split")

@@ -5,7 +5,10 @@ roll compiles three programs: a plain call, one from a state, and one with reset
 given the model, the batch, and what a plain call makes of it.
 """
 
+import contextlib
 import functools
+import os
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import equinox as eqx
@@ -21,6 +24,7 @@ import warp_jax as wj
 
 from .helpers import assert_close, assert_same
 from .pairs import (
+    BY_MATRIX,
     BY_POWERS,
     EVERY_ROLL,
     EVERY_TRANSITION,
@@ -31,6 +35,7 @@ from .pairs import (
     swapped,
 )
 from .test_gaps import filled
+from .test_mesh import finished, started
 from .test_properties import LENGTH, OPTIONS
 
 
@@ -242,10 +247,15 @@ def check(transition: str, roll: str, batches: int):
         with raises(match="cannot begin anew at a `reset`"):
             run(model, first.given, reset=first.reset)
 
-    # A batch is large on purpose: many sequences for one call.
-    large = [hypothesis.HealthCheck.large_base_example]
+    # A batch is large on purpose, many sequences for one call: so to make one that fails
+    # smaller takes minutes, and its bytes tell nothing.
+    large = {
+        "suppress_health_check": [hypothesis.HealthCheck.large_base_example],
+        "phases": [hypothesis.Phase.generate],
+        "verbosity": hypothesis.Verbosity.quiet,
+    }
 
-    @hypothesis.settings(max_examples=batches, suppress_health_check=large, **OPTIONS)
+    @hypothesis.settings(max_examples=batches, **large, **OPTIONS)
     @hypothesis.given(BYTES)
     def hold(data):
         sequences = drawn(data, transition.endswith("key"))
@@ -274,9 +284,38 @@ def test_a_law_holds(transition, roll, double):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("roll", EVERY_ROLL)
-@pytest.mark.parametrize("transition", EVERY_TRANSITION)
+@pytest.mark.parametrize(
+    "transition", [name for name in EVERY_TRANSITION if name not in BY_MATRIX]
+)
 def test_every_law_holds_for_every_pair(transition, roll, double):
     if roll == EVERY_ROLL[0]:
         # What was compiled for another transition is of no more use.
         jax.clear_caches()
     check(transition, roll, BATCHES)
+
+
+@contextlib.contextmanager
+def one_core() -> Iterator[None]:
+    """Keeps this thread to one core, and so all of a process that it starts meanwhile."""
+    cores = os.sched_getaffinity(0)
+    # Of each process of pytest-xdist another core.
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    os.sched_setaffinity(0, {sorted(cores)[worker % len(cores)]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"),
+    reason="cannot keep a process to one core here",
+)
+@pytest.mark.parametrize("transition", BY_MATRIX)
+def test_every_law_holds_on_one_core(transition):
+    with one_core():
+        options = "-vx", "--tb=short", "-pno:cacheprovider", "-k", transition
+        process = started(None, "pytest", *options, "tests/one_core.py")
+    (told,) = finished(process, seconds=600)
+    assert f"{len(EVERY_ROLL)} passed" in told

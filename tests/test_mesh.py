@@ -17,9 +17,10 @@ ROOT = pathlib.Path(__file__).parents[1]
 QUIET = {"JAX_PLATFORMS": "cpu", "TF_CPP_MIN_LOG_LEVEL": "2"}
 
 
-def started(devices: int, *arguments) -> subprocess.Popen:
-    """Starts a module of the tests in a process that has so many devices."""
+def started(devices: int | None, *arguments) -> subprocess.Popen:
+    """Starts a module in a process that has so many devices, or those that are there."""
     flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    flags = {} if devices is None else flags
     return subprocess.Popen(
         [sys.executable, "-m", *map(str, arguments)],
         env=os.environ | flags | QUIET,
@@ -31,13 +32,16 @@ def started(devices: int, *arguments) -> subprocess.Popen:
 
 
 def finished(*processes: subprocess.Popen, seconds: int = 300) -> list[str]:
-    """Returns what processes wrote, all of which must end well; none is left."""
+    """Returns what processes wrote, all of which must end well, and soon; none is left."""
     try:
         told = [process.communicate(timeout=seconds)[0] for process in processes]
+    except subprocess.TimeoutExpired as late:
+        text = (late.output or b"").decode()
+        pytest.fail(f"hung for {seconds} s and was killed: {late.cmd}\n{text[-3000:]}")
     finally:
         for process in processes:
-            process.kill()
-            process.wait()
+            with process:
+                process.kill()
     for process, text in zip(processes, told, strict=True):
         assert process.returncode == 0, text[-3000:]
     return told
