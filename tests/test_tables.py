@@ -53,6 +53,16 @@ def test_files_may_be_written_in_many_ways(change, tmp_path):
     np.testing.assert_array_equal(values, wanted.values)
 
 
+@pytest.mark.parametrize(
+    "times",
+    (("2/1/2020", "1/1/2020"), ("2020-01-02", "2020-01-01T00:00+01:00"), ("9", "8")),
+)
+def test_the_order_of_other_times_is_left_alone(times, tmp_path):
+    lines = [f"{time},{i}" for i, time in enumerate(times)]
+    (tmp_path / "x.csv").write_text("\n".join(["date,a", *lines]))
+    assert read_csv(tmp_path / "x.csv").values.tolist() == [[0], [1]]
+
+
 def test_a_name_may_be_in_any_encoding(tmp_path):
     (tmp_path / "x.csv").write_bytes("año,b\n1,2\n".encode("latin-1"))
     names, values = read_csv(tmp_path / "x.csv")
@@ -92,6 +102,16 @@ def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
         ("a,b\n1,2\n3,1e999\n", 3, ("finite number", "'1e999'", "leave")),
         ("a;b\n1,5;2\n", 2, ("decimal point", "column 'a'", "'1,5'", "leave")),
         ("when,b\n2020-01-01,2\n", 2, ("column 'when'", "by the name date")),
+        (
+            "date,b\n2020-01-02,1\n2020-01-02T01,2\n2020-01-01,3\n",
+            4,
+            ("a later 'date' than '2020-01-02T01'", "got '2020-01-01'", "Sort"),
+        ),
+        (
+            "b,Time\n1,2020-01-02 \n2, 2020-01-02\n",
+            3,
+            ("a later 'Time'", "one of each"),
+        ),
         ("a,b\n1,2\n,4\n", 3, ("no value in column 'a'", "carry")),
         ("a,b\n1,2\n3,?\n", 3, ("no value in column 'b': '?'", "carry")),
         ("a,b\n1,2\nNaN,4\n", 3, ("no value in column 'a': 'NaN'", "carry")),

@@ -5,6 +5,7 @@ none by semicolons or tabs. Plain or in gzip; any encoding that agrees with ASCI
 """
 
 import csv
+import datetime
 import math
 import pathlib
 from collections.abc import Sequence
@@ -41,7 +42,8 @@ def read_csv(
     """Returns the columns of numbers of a file.
 
     A column named date, time, datetime, timestamp, in any case, or nothing at all says when
-    a row was, and is left out: rows count as evenly spaced and in order.
+    a row was, and is left out: rows count as evenly spaced and in order. The order is
+    checked of dates as ISO 8601 writes them.
 
     - `carry`: fills a missing value (nothing, ?, NA, N/A, NaN, null, none) with the one
         before it in its column, so that nothing is known before its time.
@@ -50,8 +52,8 @@ def read_csv(
     - `only`: columns to read, by default all; the others may then hold anything.
 
     **Raises:** `ValueError`, naming file and line, for a file that cannot be read, names
-    that are missing or there twice, lines of another length, and cells that are missing or
-    no finite number.
+    that are missing or there twice, lines of another length, dates that are not later than
+    the one before, and cells that are missing or no finite number.
     """
     lines = _lines(path)
     if not lines:
@@ -79,6 +81,9 @@ def read_csv(
                 f"needs {len(names)} cells, as there are names; got {len(row)}. Look for a "
                 "missing or a surplus separator, or an empty or a broken line.",
             )
+    for i, name in enumerate(names):
+        if name.lower() in TIMES[1:]:
+            _check_order(path, name, [(number, row[i].strip()) for number, row in rows])
     cells = [[row[i] for i in kept] for _, row in rows]
     names = tuple(names[i] for i in kept)
     try:
@@ -125,6 +130,22 @@ def _check_names(place: str, names: list[str], numbered: bool) -> None:
         _refuse(
             place,
             f"needs every name once; got {sorted(twice)[:5]} more than once. Rename one.",
+        )
+
+
+def _check_order(path: pathlib.Path, name: str, cells: list[tuple[int, str]]) -> None:
+    try:
+        times = [datetime.datetime.fromisoformat(text) for _, text in cells]
+        late = [i for i in range(1, len(times)) if times[i] <= times[i - 1]]
+    except (TypeError, ValueError):
+        # Dates in other forms, or some with a time zone and some without, are not read.
+        return
+    if late:
+        number, text = cells[late[0]]
+        _refuse(
+            f"{path}:{number}",
+            f"needs a later {name!r} than {cells[late[0] - 1][1]!r}, of the line before; "
+            f"got {text!r}. Sort the lines by time, and keep one of each.",
         )
 
 
