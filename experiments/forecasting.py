@@ -68,10 +68,11 @@ def run(config: Options) -> dict:
     options = {"target": config.target, "carry": config.carry}
     series = load_series(config.dataset, folder, **options, alone=True)
     usual = STEPS_OF.get(config.dataset, USUAL)
-    steps = config.context or usual[0], config.horizon or usual[1]
+    context = usual[0] if config.context is None else config.context
+    steps = context, usual[1] if config.horizon is None else config.horizon
     data = (series.leaking_windows if config.leaking else series.windows)(*steps)
     run = Run("forecasting", data.name, config)
-    context, scale = steps[0], tuple(series.scale.tolist())
+    scale = tuple(series.scale.tolist())
     direct = (LeakingForecast if config.leaking else DirectForecast)(context, scale)
     last = repeat_last(steps[1])
     ridge = fit_ridge(*_cut(data.train, context), _cut(data.validation, context))
