@@ -1,5 +1,6 @@
 """python -m experiments NAME: the command line."""
 
+import inspect
 import sys
 
 import tyro
@@ -27,6 +28,7 @@ from . import (
 from ._signals import SIGNALS
 
 
+PROGRAM = "python -m experiments"
 EXPERIMENTS = {
     "ablations": ablations.run,
     "adaptation": adaptation.run,
@@ -51,33 +53,28 @@ EXPERIMENTS = {
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs what the command line asks for; errors of the user's print as one line."""
-    commands = {name: _command(run) for name, run in EXPERIMENTS.items()}
-    command = tyro.extras.subcommand_cli_from_dict(
-        commands,
-        prog="python -m experiments",
-        description=__doc__,
-        args=arguments,
+    given = sys.argv[1:] if arguments is None else arguments
+    name, *options = given or ["--help"]
+    if name not in EXPERIMENTS:
+        # Lists them all, or refuses the name: nothing comes back.
+        tyro.extras.subcommand_cli_from_dict(
+            EXPERIMENTS, prog=PROGRAM, description=__doc__, args=[name, *options]
+        )
+    run = EXPERIMENTS[name]
+    config = tyro.cli(
+        run.__annotations__["config"],
+        prog=f"{PROGRAM} {name}",
+        description=inspect.cleandoc(run.__doc__ or ""),
+        args=options,
     )
     try:
         with SIGNALS.heeded():
-            command()
+            run(config)
     except (ValueError, FloatingPointError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         if isinstance(error, OSError) and SIGNALS.command:
             print(f"Once that is mended, `{SIGNALS.command}`.", file=sys.stderr)
         raise SystemExit(2) from error
-
-
-def _command(run):
-    """Returns the subcommand of an experiment: its options are those that `run` takes."""
-
-    def command(config):
-        return lambda: run(config)
-
-    options = run.__annotations__["config"]
-    command.__annotations__ = {"config": tyro.conf.OmitArgPrefixes[options]}
-    command.__doc__ = run.__doc__
-    return command
 
 
 if __name__ == "__main__":

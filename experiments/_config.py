@@ -4,8 +4,11 @@ import dataclasses
 import json
 import pathlib
 import time
+from collections.abc import Collection
 from typing import Annotated, Literal, TypeVar
 
+import jax
+import jax.random as jr
 import tyro
 
 
@@ -31,7 +34,8 @@ class Config:
     steps: int | None = None
     """Updates of each model. By default the preset's."""
     models: Annotated[tuple[str, ...], Flag(metavar="[NAME ...]")] = ()
-    """Train only the models whose names contain one of these, as in --models GRU LRU."""
+    """Train only the models whose names contain one of these, as in --models GRU LRU. A
+    name of none, as in --models list, is refused with all names that there are."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:
@@ -42,6 +46,24 @@ class Config:
             raise ValueError(
                 f"`--data {self.data}` needs an existing folder of data sets."
             )
+
+    def key(self, *names: str) -> jax.Array:
+        """Returns a random key that depends on the seed and on `names` alone."""
+        key = jr.key(self.seed)
+        for letter in "/".join(names).encode():
+            key = jr.fold_in(key, letter)
+        return key
+
+    def check_models(self, names: Collection[str]) -> None:
+        """**Raises:** `ValueError` where `models` has what is part of no name of `names`,
+        which are all that there are.
+        """
+        for part in self.models:
+            if not any(part.lower() in name.lower() for name in names):
+                raise ValueError(
+                    f"`--models {part}` is part of no model's name; there are "
+                    f"{'; '.join(names)}."
+                )
 
     def dump(self) -> dict:
         """Returns the options as JSON."""

@@ -25,7 +25,8 @@ def learning_curves(curves: dict[str, list[dict]], validation: str) -> Figure:
         right.plot(steps, [line["validation"] for line in lines], label=model)
     left.set(xlabel="step", ylabel="training loss")
     right.set(xlabel="step", ylabel=validation)
-    right.legend(frameon=False, fontsize=7)
+    if curves:
+        right.legend(frameon=False, fontsize=7)
     return figure
 
 

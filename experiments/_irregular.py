@@ -162,12 +162,10 @@ def run_irregular(config: Rated, sampling: Sampling) -> dict:
     """
     data = load_irregular_silverbox(data_folder(config.data), sampling)
     assert data.scale is not None
-    run, task = (
-        Run("silverbox", data.name, config),
-        GappyForecast(GIVEN, float(data.scale[0])),
-    )
-    made = models(2, WINDOW, MEMORY, 1, run.key("models"))
+    task = GappyForecast(GIVEN, float(data.scale[0]))
+    made = models(2, WINDOW, MEMORY, 1, config.key("models"))
     named = {f"{sampling.name}: {name}": model for name, model in made.items()}
+    run = Run("silverbox", data.name, config, named)
     trained = compare(run, data, task, named, steps=STEPS, batch=BATCH)
     run.reference(f"{sampling.name}: mean", task.test(data)(mean))
     run.reference(f"{sampling.name}: best linear", _best_linear(config, data, task))

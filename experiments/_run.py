@@ -22,7 +22,6 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import Float
 from rich.console import Console
@@ -47,8 +46,25 @@ class Run:
     run that was killed at any moment ends with the numbers of one that was not.
     """
 
-    def __init__(self, experiment: str, dataset: str, config: Config):
+    def __init__(
+        self,
+        experiment: str,
+        dataset: str,
+        config: Config,
+        models: Collection[str] = (),
+    ):
+        """**Arguments:**
+
+        - `experiment`, `dataset`: their names.
+        - `config`: what was asked for.
+        - `models`: the names of all that `wants` will be asked about; by default any are.
+
+        **Raises:** `ValueError` where `--models` names something else, before there is a
+        folder, and where the folder cannot be had.
+        """
         self.config, self.folder = resolve(experiment, config)
+        if models:
+            self.config.check_models(models)
         self.experiment, self.dataset = experiment, dataset
         self.console = Console(stderr=True)
         SIGNALS.command = f"python -m experiments {experiment} --resume {self.folder}"
@@ -72,10 +88,7 @@ class Run:
 
     def key(self, *names: str) -> jax.Array:
         """Returns a random key that depends on the seed and on `names` alone."""
-        key = jr.key(self.config.seed)
-        for letter in "/".join(names).encode():
-            key = jr.fold_in(key, letter)
-        return key
+        return self.config.key(*names)
 
     def wants(self, name: str, among: Collection[str] = ()) -> bool:
         """Whether `--models` asks for the model.

@@ -46,10 +46,11 @@ def run(config: Options) -> dict:
             f"`--axes {' '.join(apart)}` means nothing on {problem.name}; there are "
             f"{', '.join(problem.axes)}."
         )
-    run = Run("ablations", problem.name, config)
+    made = list(variants(problem.base, config.axes or problem.axes))
+    run = Run("ablations", problem.name, config, [name for name, _ in made])
     done: list[tuple[Recipe, dict[str, Any]]] = []
     trained: dict[str, tuple[Recipe, Any, Any]] = {}
-    for name, recipe in variants(problem.base, config.axes or problem.axes):
+    for name, recipe in made:
         if not run.wants(name):
             continue
         if row := next((row for known, row in done if known == recipe), None):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 import warp_jax as wj
 
 from . import _figures as figures, msd
-from ._config import Rated
+from ._config import Rated, resolve
 from ._data import Dataset, make_msd, Split
 from ._data.msd import LENGTHS, make_widened, SIZES
 from ._run import Run
@@ -63,17 +63,23 @@ def score(
 
 def run(config: Rated) -> dict:
     """Forecast oscillators by how much of them is given, and by how far out of range."""
-    run = Run("adaptation", "msd", config)
-    preset = run.config.preset
+    config, _ = resolve("adaptation", config)
+    preset = config.preset
     data = make_msd(SIZES[preset], LENGTHS[preset])
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
     free = Forecast(msd.CONTEXT[preset], scale=scale)
     jumps = msd.jumps(msd.CONTEXT[preset], LENGTHS[preset], scale)
+    lawful, free_of_law = (
+        laws(data, config.key("laws")),
+        models(data, config.key("models")),
+    )
+    names = (*lawful, *free_of_law, msd.IDENTIFIED, TUNED)
+    run = Run("adaptation", "msd", config, names)
     budget = functools.partial(compare, run, data, steps=msd.STEPS, batch=msd.BATCH)
     trained: dict[str, tuple[Forecast, Model, Tuning | None]] = {}
-    for task, made in ((jumps, laws), (free, models)):
-        for name, model in budget(task, made(data, run.key(made.__name__))).items():
+    for task, made in ((jumps, lawful), (free, free_of_law)):
+        for name, model in budget(task, made).items():
             trained[name] = task, model, None
     if run.wants(msd.IDENTIFIED):
         trained[msd.IDENTIFIED] = jumps, msd.identified(data), None

@@ -47,15 +47,9 @@ def run(config: Rated) -> dict:
     """Forecast 17 joints and speeds of a half-cheetah: 32 steps from 32."""
     config, _ = resolve("cheetah", config)
     data = load_cheetah(data_folder(config.data))
-    run, forecast = Run("cheetah", data.name, config), task()
-    trained = compare(
-        run,
-        data,
-        forecast,
-        models(data, run.key("models")),
-        steps=STEPS,
-        batch=BATCH,
-    )
+    made, forecast = models(data, config.key("models")), task()
+    run = Run("cheetah", data.name, config, made)
+    trained = compare(run, data, forecast, made, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
     draw(run, shown, predictions(forecast, trained, shown))
     return run.finish()

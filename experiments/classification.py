@@ -46,16 +46,16 @@ def run(config: Options) -> dict:
     """
     config, _ = resolve("classification", config)
     data = load_labelled(config.dataset, data_folder(config.data))
-    run = Run("classification", data.name, config)
     defaults = DEFAULTS.get(data.name, Defaults())
     validation, test = data.validation.sequences(), data.test.sequences()
     _, length, channels = validation.xs.shape
-    sizes, key = (channels, data.classes), run.key("models")
+    sizes, key = (channels, data.classes), config.key("models")
     plain = warps(defaults, *sizes, length=length, preset=config.preset, key=key)
     task = PooledClassification(by_accuracy=True)
     budget = count(plain["low rank"])
     quick = config.preset == "quick" and not config.models
     names = (*plain, *CELLS, *STRONGER, CONVOLUTIONS)
+    run = Run("classification", data.name, config, names)
     wanted = [
         name
         for name in names

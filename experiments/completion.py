@@ -136,13 +136,14 @@ def run(config: Options) -> dict:
             f"`--given` needs 1 to {shape[0] * shape[1] - 1} pixels of {config.dataset}; "
             f"got {config.given}."
         )
-    run = Run("completion", images.name, config)
+    made = models(shape, config.key("models"))
+    run = Run("completion", images.name, config, made)
     task = TASKS[config.reading](config.given, BYTES)
     chosen = images.validation.take(slice(CHOOSING)).sequences()
     tested = images.test.take(slice(TESTED[config.preset])).sequences()
     quick = config.preset == "quick" and not config.models
     trained = {}
-    for name, make in models(shape, run.key("models")).items():
+    for name, make in made.items():
         if not run.wants(name) or (quick and name not in ("WARP", *QUICK)):
             continue
         model = make()

@@ -18,7 +18,7 @@ from ._completion import (
     completion_metrics,
     with_deviation,
 )
-from ._config import Config
+from ._config import Config, resolve
 from ._data import Dataset, load_digits
 from ._data.digits import SIDE
 from ._run import Run
@@ -130,25 +130,30 @@ def references(data: Dataset) -> dict[str, wj.Gaussian]:
 
 def run(config: Config) -> dict:
     """Classify digits of 8 x 8 pixels, and complete their lower halves."""
+    config, _ = resolve("digits", config)
     data = load_digits()
-    run = Run("digits", data.name, config)
+    made = {
+        f"{title}: {name}": (title, name, model)
+        for title in TASKS
+        for name, model in MODELS[title](config.key(title)).items()
+    }
+    run = Run("digits", data.name, config, made)
     trained = {}
-    for title, task in TASKS.items():
-        for name, model in MODELS[title](run.key(title)).items():
-            full = f"{title}: {name}"
-            if run.wants(full):
-                trial = Trial(
-                    name=full,
-                    model=model,
-                    loss=task.loss,
-                    batches=wj.Batches(data.train, BATCH, key=run.key("batches")),
-                    steps=run.config.steps or STEPS[run.config.preset][title],
-                    state_size=model.decoder.state_size,
-                    validate=task.validate(data.validation),
-                    test=task.test(data.test),
-                    learning_rate=RATES[title][name],
-                )
-                trained[full] = run.train(trial)
+    for full, (title, name, model) in made.items():
+        if run.wants(full):
+            task = TASKS[title]
+            trial = Trial(
+                name=full,
+                model=model,
+                loss=task.loss,
+                batches=wj.Batches(data.train, BATCH, key=run.key("batches")),
+                steps=config.steps or STEPS[config.preset][title],
+                state_size=model.decoder.state_size,
+                validate=task.validate(data.validation),
+                test=task.test(data.test),
+                learning_rate=RATES[title][name],
+            )
+            trained[full] = run.train(trial)
     baselines = references(data)
     for name, gaussian in baselines.items():
         truth = data.test.xs[:, GIVEN:]

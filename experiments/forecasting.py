@@ -71,7 +71,6 @@ def run(config: Options) -> dict:
     context = usual[0] if config.context is None else config.context
     steps = context, usual[1] if config.horizon is None else config.horizon
     data = (series.leaking_windows if config.leaking else series.windows)(*steps)
-    run = Run("forecasting", data.name, config)
     scale = tuple(series.scale.tolist())
     direct = (LeakingForecast if config.leaking else DirectForecast)(context, scale)
     last = repeat_last(steps[1])
@@ -82,6 +81,7 @@ def run(config: Options) -> dict:
         "DLinear": (LinearForecast(context, scale), last),
         **{name: (direct, ridge) for name in CELLS},
     }
+    run = Run("forecasting", data.name, config, kinds)
     quick = config.preset == "quick" and not config.models
     trained = {
         name: _train(run, name, kind, data, steps)

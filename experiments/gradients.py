@@ -85,7 +85,7 @@ def norms(model: wj.WARP, xs: jax.Array, targets: jax.Array) -> tuple:
 def run(config: Options) -> dict:
     """Measure gradients of untrained models by the length of the sequences."""
     config, _ = resolve("gradients", config)
-    run = Run("gradients", "waves", config)
+    run = Run("gradients", "waves", config, TRANSITIONS)
     key = run.key("network")
     network = eqx.nn.MLP(1, INPUT, 16, 2, jax.nn.silu, key=key)
     decoder = wj.NetworkDecoder(network)

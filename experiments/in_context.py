@@ -101,14 +101,15 @@ def run(config: Options) -> dict:
     functions = DATASETS[config.dataset]
     family = dataclasses.replace(functions.family, noise=config.noise)
     tokens, noisy = config.length, f", noise {config.noise:g}" if config.noise else ""
-    run = Run("in_context", f"{config.dataset}, {tokens} tokens{noisy}", config)
     longest, shortest = int(tokens * max(SHARES)), config.shortest or tokens
     data = make_in_context(family, longest, CONTEXTS, ASKED)
     fitted = family.draw(stream("train"), FITTED, longest, QUERIES)
     units, size = fitted.given(tokens), PARAMETERS[config.preset]
     quick = config.preset == "quick" and not config.models
     asked: dict[str, tuple[Asked, Any]] = {}
-    for name, (kind, make) in models(units, size, run.key("models")).items():
+    made = models(units, size, config.key("models"))
+    run = Run("in_context", f"{config.dataset}, {tokens} tokens{noisy}", config, made)
+    for name, (kind, make) in made.items():
         if not run.wants(name) or (quick and name in SLOW):
             continue
         task, model = kind(tokens, shortest), make()

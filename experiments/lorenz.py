@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Rated
+from ._config import Rated, resolve
 from ._data import Dataset, make_lorenz
 from ._data.lorenz import LENGTHS, SIZES, STEP
 from ._flows import Flow
@@ -107,13 +107,15 @@ def identified(data: Dataset) -> dict[str, Model]:
 
 def run(config: Rated) -> dict:
     """Forecast the Lorenz system at its usual constants, and at others."""
-    run = Run("lorenz", "lorenz", config)
-    preset = run.config.preset
+    config, _ = resolve("lorenz", config)
+    preset = config.preset
     data = make_lorenz(SIZES[preset], LENGTHS[preset])
     task = Forecast(CONTEXT[preset])
-    learnt = models(data, preset, run.key("models")) | laws(data, run.key("laws"))
+    learnt = models(data, preset, config.key("models")) | laws(data, config.key("laws"))
+    known = identified(data)
+    run = Run("lorenz", "lorenz", config, (*learnt, *known))
     trained = compare(run, data, task, learnt, steps=STEPS, batch=BATCH)
-    for name, model in identified(data).items():
+    for name, model in known.items():
         if run.wants(name):
             trained[name] = model
             run.reference(name, task.test(data)(model))

@@ -6,7 +6,7 @@ import jax
 
 import warp_jax as wj
 
-from ._config import Rated
+from ._config import Rated, resolve
 from ._data import Dataset, make_lotka_volterra
 from ._data.lotka_volterra import SIZES
 from ._models import low_rank, published, warp
@@ -45,17 +45,12 @@ def models(data: Dataset, preset: str, key: jax.Array) -> dict[str, Model]:
 
 def run(config: Rated) -> dict:
     """Repeat a piece of a trajectory, in and out of the training range of its law."""
-    run = Run("lotka_volterra", "lotka_volterra", config)
-    preset = run.config.preset
+    config, _ = resolve("lotka_volterra", config)
+    preset = config.preset
     data, task = make_lotka_volterra(SIZES[preset]), RepeatCopy()
-    trained = compare(
-        run,
-        data,
-        task,
-        models(data, preset, run.key("models")),
-        steps=STEPS,
-        batch=BATCH,
-    )
+    made = models(data, preset, config.key("models"))
+    run = Run("lotka_volterra", "lotka_volterra", config, made)
+    trained = compare(run, data, task, made, steps=STEPS, batch=BATCH)
     assert data.test.context is not None
     shown = data.test.xs[0]
     draw(run, shown, predictions(task, trained, shown, data.test.context[0]))

@@ -9,7 +9,7 @@ import numpy as np
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Rated
+from ._config import Rated, resolve
 from ._data import Dataset, make_msd
 from ._data.msd import constants_of, LENGTHS, SCALE, SIZES
 from ._models import law, published, Turns
@@ -100,17 +100,19 @@ def run(config: Rated) -> dict:
 
 def forecast(name: str, make: Callable, sizes: dict, config: Rated) -> dict:
     """Runs the experiment `name` on the data that `make(sizes, length)` gives."""
-    run = Run(name, name, config)
-    preset = run.config.preset
+    config, _ = resolve(name, config)
+    preset = config.preset
     data = make(sizes[preset], LENGTHS[preset])
     assert data.scale is not None
     scale = tuple(data.scale.tolist())
     free = Forecast(CONTEXT[preset], scale=scale)
     jumping = jumps(CONTEXT[preset], LENGTHS[preset], scale)
+    lawful = laws(data, config.key("laws"))
+    free_of_law = models(data, preset, config.key("models"))
+    run = Run(name, name, config, (*lawful, *free_of_law, IDENTIFIED))
     budget = functools.partial(compare, run, data, steps=STEPS, batch=BATCH)
     shown = data.test.xs[0]
-    by_law = budget(jumping, laws(data, run.key("laws")))
-    trained = budget(free, models(data, preset, run.key("models")))
+    by_law, trained = budget(jumping, lawful), budget(free, free_of_law)
     if run.wants(IDENTIFIED):
         by_law[IDENTIFIED] = identified(data)
         _without_training(run, data, jumping)

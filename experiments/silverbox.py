@@ -158,16 +158,11 @@ def run(config: Options) -> dict:
 
 def _simulate(config: Options) -> dict:
     data = load_silverbox(data_folder(config.data))
-    run, simulation = Run("silverbox", data.name, config), task(data)
-    trained = compare(
-        run,
-        data,
-        simulation,
-        models(data, run.key("models")),
-        steps=STEPS,
-        batch=BATCH,
-    )
-    for name, fit in fits(data).items():
+    made, fitted = models(data, config.key("models")), fits(data)
+    run = Run("silverbox", data.name, config, (*made, *fitted))
+    simulation = task(data)
+    trained = compare(run, data, simulation, made, steps=STEPS, batch=BATCH)
+    for name, fit in fitted.items():
         if run.wants(name):
             model = delayed(alone(fit, data.train.xs.shape[-1]))
             validation = simulation.validate(data.validation)(model)

@@ -15,7 +15,7 @@ import numpy as np
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Flag, Rated
+from ._config import Flag, Rated, resolve
 from ._data import Dataset, make_sine, Split
 from ._data.sine import SIZES
 from ._models import held, published, rivals
@@ -126,20 +126,22 @@ def waves(train: Split, size: int, batch: int) -> Split:
 
 def run(config: Waves) -> dict:
     """Predict a sine of random phase from its first value; train on 1 to 10 000 of them."""
+    config, _ = resolve("sine", config)
     data = make_sine()
-    run = Run("sine", data.name, config)
-    assert isinstance(run.config, Waves)
     rates, preset, task = (
-        run.config.learning_rates,
-        run.config.preset,
+        config.learning_rates,
+        config.preset,
         Reconstruction(context=1),
     )
+    made = models(data, preset, config.key("models"))
+    sizes = config.waves or WAVES[preset]
+    names = [_full(size, name) for name in made for size in sizes]
+    run = Run("sine", data.name, config, names)
     curves: dict[str, dict[int, float]] = {}
     examples = {}
-    for name, model in models(data, preset, run.key("models")).items():
-        for size in run.config.waves or WAVES[preset]:
-            title = TITLES[size]
-            full = f"{title} ({size:,}): {name}"
+    for name, model in made.items():
+        for size in sizes:
+            title, full = TITLES[size], _full(size, name)
             if not run.wants(full):
                 continue
             batch = min(BATCH[preset], max(size, BATCH["quick"]))
@@ -152,7 +154,7 @@ def run(config: Waves) -> dict:
                     batch,
                     key=run.key("batches", title),
                 ),
-                steps=run.config.steps or STEPS[preset],
+                steps=config.steps or STEPS[preset],
                 state_size=model.decoder.state_size,
                 validate=task.validate(data.validation),
                 test=task.test(data.test),
@@ -170,6 +172,10 @@ def run(config: Waves) -> dict:
     run.figure("error_by_size", _by_size(curves))
     run.figure("examples", figures.overlay(data.test.xs[0, 1:, 0], examples))
     return run.finish()
+
+
+def _full(size: int, name: str) -> str:
+    return f"{TITLES[size]} ({size:,}): {name}"
 
 
 def _by_size(curves: dict[str, dict[int, float]]):

@@ -106,16 +106,9 @@ def run(config: Options) -> dict:
     """Time training steps against the recurrence written by hand, and other cells."""
     config, _ = resolve("speed", config)
     every = sections(config)
-    parts = config.models or ("",)
-    chosen = [n for n in every if any(part.lower() in n.lower() for part in parts)]
-    if not chosen:
-        raise ValueError(
-            f"`--models {' '.join(parts)}` chooses nothing to time; there are "
-            f"{'; '.join(every)}."
-        )
-    run = Run("speed", "random", config)
+    run = Run("speed", "random", config, every)
     log = Metrics(run.folder / "metrics.jsonl")
-    for name in chosen:
+    for name in filter(run.wants, every):
         rows = [line for line in log.lines if line["section"] == name]
         # A kill may have come between two lines of a section: then it is timed again.
         if not rows or len(rows) < rows[0]["rows"]:

@@ -10,7 +10,7 @@ import numpy as np
 import warp_jax as wj
 
 from . import _figures as figures
-from ._config import Config
+from ._config import Config, resolve
 from ._data import make_spirals
 from ._rivals import CELLS, rival, state_size
 from ._run import Run
@@ -68,12 +68,12 @@ def run(config: Config) -> dict:
 
     WARP, GRU, LRU and LinOSS-IM by default; the paper preset, or --models, has all rivals.
     """
-    data = make_spirals()
-    run = Run("spirals", data.name, config)
-    preset = run.config.preset
+    config, _ = resolve("spirals", config)
+    data, preset, names = make_spirals(), config.preset, ("WARP", *CELLS)
+    run = Run("spirals", data.name, config, names)
     task = Classification()
-    every = run.config.models or preset == "paper"
-    for name in ("WARP", *CELLS) if every else QUICK:
+    every = config.models or preset == "paper"
+    for name in names if every else QUICK:
         if not run.wants(name):
             continue
         made = model(name, preset, run.key("models", name))
@@ -82,7 +82,7 @@ def run(config: Config) -> dict:
             model=made,
             loss=task.loss,
             batches=wj.Batches(data.train, BATCH[preset], key=run.key("batches")),
-            steps=run.config.steps or STEPS[preset],
+            steps=config.steps or STEPS[preset],
             state_size=state_size(made),
             validate=task.validate(data.validation),
             test=task.test(data.test),

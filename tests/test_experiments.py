@@ -10,8 +10,10 @@ import jax
 import numpy as np
 import pytest
 
-from experiments.__main__ import main
+from experiments.__main__ import EXPERIMENTS, main
 from experiments._data import load_digits, make_sine, make_spirals
+
+from .files import DATA, real
 
 
 ROOT = __file__.rsplit("/", 2)[0]
@@ -73,6 +75,61 @@ def test_every_experiment_runs(name, rates, tmp_path, broadcasting):
     results, metrics = read(tmp_path / "run")
     # A line for each rate that is tried.
     assert results and len(metrics) == rates * len(results)
+
+
+# Their data and models are made in about a second.
+SWIFT = "classification", "gradients", "in_context", "lotka_volterra", "msd", "spirals"
+FILES = {
+    "cheetah": "half_cheetah_traces.npz",
+    "completion": "mnist.npz",
+    "forecasting": "ETTh1.csv",
+    "silverbox": "sysid_measured.npz",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name,
+            marks=[
+                *([real(FILES[name])] if name in FILES else []),
+                *([] if name in SWIFT else [pytest.mark.slow]),
+            ],
+        )
+        for name in sorted(EXPERIMENTS.keys() - {"report"})
+    ],
+)
+def test_a_model_that_is_not_there_is_refused_before_there_is_a_folder(
+    name, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    data = ["--data", str(DATA)] if name in FILES else []
+    with pytest.raises(SystemExit) as caught:
+        main([name, "--models", "R", "WRAP", "--out", str(folder), *data])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "`--models WRAP` is part of no model's name; there are " in said
+    listed = said.partition("there are ")[2].strip().rstrip(".").split("; ")
+    assert len(listed) > 1 and all(listed)
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize(
+    "arguments, fragment, absent",
+    (
+        (["digits", "--steps", "0"], "`--steps` needs at least 1", "dummy"),
+        (["sine", "--seed", "-1"], "got -1", "dummy"),
+        (["sine", "--sed", "1"], "python -m experiments sine --help", "in python"),
+        (["sine", "--help"], "usage: python -m experiments sine", "ablations"),
+        ([], "usage: python -m experiments", "dummy"),
+    ),
+)
+def test_the_command_line_speaks_of_the_command(arguments, fragment, absent, capsys):
+    with pytest.raises(SystemExit):
+        main(arguments)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert fragment in said and absent not in said
 
 
 @pytest.mark.parametrize(

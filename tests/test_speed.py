@@ -232,5 +232,5 @@ def test_a_kill_loses_what_was_being_measured(tmp_path, broadcasting):
 def test_what_names_no_workload_is_refused(tmp_path, capsys):
     with pytest.raises(SystemExit):
         main(["speed", "--models", "nothing", "--out", str(tmp_path / "none")])
-    assert "`--models nothing` chooses nothing to time" in capsys.readouterr().err
+    assert "`--models nothing` is part of no model's name" in capsys.readouterr().err
     assert not (tmp_path / "none").exists()
