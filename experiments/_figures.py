@@ -1,5 +1,7 @@
 """results -> figures that every experiment draws the same way."""
 
+from collections.abc import Sequence
+
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
@@ -62,6 +64,28 @@ def bands(
         ax.axvline(context - 0.5, color="gray", linewidth=0.8, linestyle=":")
         ax.set(xlabel="step")
     row[0].legend(frameon=False, fontsize=7)
+    return figure
+
+
+def ahead(
+    past: np.ndarray, again: np.ndarray, future: np.ndarray, names: Sequence[str]
+) -> Figure:
+    """Draws the end of a series, `(time, channels)`, a panel for each of the first ones;
+    and, both `(horizon, channels)`, what a model said of the last steps before it saw them
+    and what it says of those that follow.
+    """
+    length, horizon = len(past), len(future)
+    count = min(6, past.shape[1])
+    figure, grid = axes(count, 1, width=6, height=2.2)
+    for i, ax in enumerate(grid[:, 0]):
+        ax.plot(np.arange(-length, 0) + 1, past[:, i], color="black", linewidth=1)
+        told = np.arange(-horizon, 0) + 1
+        ax.plot(told, again[:, i], "--", linewidth=1, label="forecast of what is known")
+        ax.plot(told + horizon, future[:, i], linewidth=1, label="forecast")
+        ax.axvline(0, color="gray", linewidth=0.8, linestyle=":")
+        ax.set(ylabel=names[i])
+    grid[0, 0].legend(frameon=False, fontsize=7)
+    grid[-1, 0].set(xlabel="steps after the last row")
     return figure
 
 

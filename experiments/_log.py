@@ -79,11 +79,15 @@ def _lines(path: pathlib.Path) -> tuple[list[dict], int]:
     return lines, broken
 
 
+# So many of a training are printed where there is no terminal; `metrics.jsonl` has all.
+LINES = 4
+
+
 class Reporter:
-    """A progress bar on a terminal, plain lines elsewhere."""
+    """A progress bar on a terminal, a few plain lines elsewhere."""
 
     def __init__(self, console: Console, name: str, steps: int):
-        self._bar = None
+        self._bar, self._steps, self._printed = None, steps, 0
         self._name = name
         if console.is_terminal:
             self._bar = Progress(
@@ -106,8 +110,10 @@ class Reporter:
 
     def show(self, progress: wj.Progress) -> None:
         if self._bar is None:
-            print(f"{self._name}: ", end="", file=sys.stderr)
-            wj.print_progress(progress)
+            if (due := progress.step * LINES // self._steps) > self._printed:
+                self._printed = due
+                print(f"{self._name}: ", end="", file=sys.stderr)
+                wj.print_progress(progress)
             return
         figures = f"loss {progress.loss:.4g}  validation {progress.validation:.4g}"
         self._bar.update(self._task, completed=progress.step, figures=figures)

@@ -25,7 +25,8 @@ from ._models import residual
 from ._recipes import Recipe, Shape, waves
 from ._systems import change
 from ._tasks import Unrolled
-from ._windows import DirectForecast, less, repeat_last
+from ._windows import DirectForecast, less
+from .baselines import repeat
 
 
 BATCH = 32
@@ -128,7 +129,7 @@ def _series(name: str, folder: pathlib.Path) -> Problem:
     """
     series = load_series(name, folder).alone()
     data = series.windows(CONTEXT, HORIZON)
-    alone = functools.partial(less, context=CONTEXT, forecast=repeat_last(HORIZON))
+    alone = functools.partial(less, context=CONTEXT, forecast=repeat(1, HORIZON))
     channels = data.train.xs.shape[2]
     return Problem(
         data.name,

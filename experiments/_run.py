@@ -127,7 +127,7 @@ class Run:
                 model = wj.load(model_path, trial.model)
             except (OSError, ValueError, KeyError, TypeError) as error:
                 # All of it follows from the checkpoints.
-                self._say(f"{name} is made anew from its checkpoints: {error}")
+                self.say(f"{name} is made anew from its checkpoints: {error}")
             else:
                 self.results.append(result)
                 return model
@@ -143,7 +143,7 @@ class Run:
                     raise
                 tried[trial.name] = None
                 line = str(error).splitlines()[0]
-                self._say(f"{trial.name} is out: {line}")
+                self.say(f"{trial.name} is out: {line}")
         trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]))
         wj.save(model_path, model)
         result = {
@@ -164,7 +164,8 @@ class Run:
         self.results.append(result)
         return model
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Prints a line beside the progress, as it is."""
         self.console.print(line, soft_wrap=True, highlight=False, markup=False)
 
     def _fit(self, trial: Trial) -> tuple[Any, wj.History]:
@@ -247,11 +248,14 @@ class Run:
         """Returns the lines of `metrics.jsonl` by model."""
         return self._metrics.by_model()
 
-    def finish(self, kind: Callable[[dict], str] = lambda row: "") -> dict:
+    def finish(
+        self, kind: Callable[[dict], str] = lambda row: "", **notes: Any
+    ) -> dict:
         """Writes `summary.json`, prints the results, and returns the summary.
 
         - `kind`: what a result is about; those of a kind have a table of their own. By
             default one table has all.
+        - `notes`: what else the summary holds.
         """
         summary = {
             "experiment": self.experiment,
@@ -261,6 +265,7 @@ class Run:
             "seconds": round(sum(r.get("seconds", 0) for r in self.results), 1),
             "results": self.results,
             "versions": _versions(),
+            **notes,
         }
         write_json(self.folder / "summary.json", summary)
         # Off a terminal rich would assume 80 columns, too few for every metric.
@@ -268,7 +273,7 @@ class Run:
         for about in dict.fromkeys(map(kind, self.results)):
             rows = [row for row in self.results if kind(row) == about]
             console.print(table({**summary, "results": rows}, about))
-        self._say(f"Written to {self.folder}")
+        self.say(f"Written to {self.folder}")
         self._lock.release()
         return summary
 

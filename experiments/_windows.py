@@ -20,11 +20,6 @@ from .baselines import DLinear
 Linear = Callable[[np.ndarray], np.ndarray]
 
 
-def repeat_last(horizon: int) -> Linear:
-    """Returns the forecast that nothing changes."""
-    return lambda windows: np.repeat(windows[:, -1:], horizon, axis=1)
-
-
 def less(split: Split, context: int, forecast: Linear) -> Split:
     """Returns every channel of every window as a sequence of its own, `(n * d, context +
     horizon, 1)`: the context relative to its last value, and then what `forecast` is short
@@ -70,16 +65,20 @@ class DirectForecast(eqx.Module):
 
     def metrics(self, errors: Float[np.ndarray, "n h 1"]) -> dict[str, float]:
         """Returns the metrics of errors in the order of `less`: all channels of a window,
-        and then the next window's.
+        and then the next window's. Those in the data's units are there where all channels
+        have one: a mean over degrees and watts would say nothing.
         """
         errors = errors[..., 0].reshape(-1, len(self.scale), errors.shape[1])
-        in_units = errors * np.asarray(self.scale)[None, :, None]
-        return {
-            "test_mse": float(np.mean(errors**2, dtype=np.float64)),
-            "test_mae": float(np.mean(np.abs(errors), dtype=np.float64)),
-            "test_mae_units": float(np.mean(np.abs(in_units))),
-            "test_rmse_units": float(np.sqrt(np.mean(in_units**2))),
-        }
+        mse = float(np.mean(errors**2, dtype=np.float64))
+        mae = float(np.mean(np.abs(errors), dtype=np.float64))
+        figures = {"test_mse": mse, "test_mae": mae}
+        if len(set(self.scale)) == 1:
+            (unit,) = set(self.scale)
+            figures |= {
+                "test_mae_units": unit * mae,
+                "test_rmse_units": unit * mse**0.5,
+            }
+        return figures
 
     def errors(self, model: Any, split: Split) -> Float[np.ndarray, "n h 1"]:
         predicted = mapped(self.predict, model, split.xs)
@@ -90,6 +89,20 @@ class DirectForecast(eqx.Module):
 
     def validate(self, split: Split) -> Callable[[Any], float]:
         return lambda model: float(np.mean(self.errors(model, split) ** 2))
+
+
+def corrected(task: DirectForecast, forecast: Linear, model: Any) -> Linear:
+    """Returns the forecast with what the model adds to it."""
+
+    def sum_of(windows: np.ndarray) -> np.ndarray:
+        future = forecast(windows).astype(windows.dtype)
+        known = np.concatenate([windows, future], axis=1)
+        split = Split(known, np.zeros(len(known), np.int32))
+        added = task.errors(model, less(split, task.context, forecast))
+        count, horizon, channels = future.shape
+        return future + np.moveaxis(added.reshape(count, channels, horizon), 1, 2)
+
+    return sum_of
 
 
 class LeakingForecast(DirectForecast):

@@ -1,29 +1,27 @@
 """forecasting: what follows in a long series, channel by channel, past ridge regression."""
 
-import csv
 import dataclasses
-import io
 from typing import Annotated, Any
 
 import numpy as np
 
 from . import _figures as figures
 from ._config import Flag, Rated, resolve
-from ._data import data_folder, Dataset, Gathered, load_series, Series, Split
-from ._folder import write_text
+from ._continue import follow, Forecast
+from ._data import data_folder, Dataset, Gathered, load_series, Split
 from ._forecasters import candidates
 from ._rivals import CELLS, state_size
 from ._run import Run
 from ._trial import Trial
 from ._windows import (
+    corrected,
     DirectForecast,
     LeakingForecast,
     less,
     Linear,
     LinearForecast,
-    repeat_last,
 )
-from .baselines import fit_ridge
+from .baselines import find_season, fit_ridge, repeat
 
 
 # Steps given and steps to forecast; of other series 96 and 96.
@@ -35,12 +33,30 @@ SEQUENCES = 256
 CHOOSING = 256
 # What is asked of a model, and the forecast that it corrects.
 Kind = tuple[DirectForecast, Linear]
+ABOUT = {
+    **dict.fromkeys(("WARP", *CELLS), "corrects ridge"),
+    "WARP, alone": "corrects the last value",
+    "DLinear": "two linear maps of the window, trained",
+    "ridge": "linear regression on the window",
+    "last value": "repeated",
+}
+SEASONAL = "the season that repeats the training rows best"
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(Rated):
     """What `forecasting` can be asked for."""
 
+    models: Annotated[
+        tuple[str, ...],
+        Flag(
+            metavar="[NAME ...]",
+            help="Train only the models whose names contain one of these: WARP, which "
+            "corrects a ridge regression; 'WARP, alone', which corrects the last value; "
+            f"DLinear; and rivals, which correct the ridge: {', '.join(CELLS)}. By default "
+            "the first three, and with --preset paper all.",
+        ),
+    ] = ()
     dataset: str = "ETTh1"
     """ETTh1, ETTh2, ETTm1, ETTm2, METR-LA, PEMS08; or a file of your own: .csv with a line
     of names, or .npz with one array (rows, channels)."""
@@ -57,11 +73,12 @@ class Options(Rated):
 
 
 def run(config: Options) -> dict:
-    """Forecast a series: by ridge regression, by DLinear, and by models that correct the
-    ridge; rivals with the paper preset or --models alone, for they take ten times as long.
+    """Forecast a series: by ridge regression, by DLinear, by the last value or season, and
+    by models that correct the ridge; rivals with the paper preset or --models alone, for
+    they take ten times as long.
 
-    `forecast.csv` has what follows after its end, by the model of the least validation
-    error.
+    `forecast.csv` has what follows after its end, by whichever of them has the least
+    validation error.
     """
     config, _ = resolve("forecasting", config)
     folder = data_folder(config.data)
@@ -73,7 +90,7 @@ def run(config: Options) -> dict:
     data = (series.leaking_windows if config.leaking else series.windows)(*steps)
     scale = tuple(series.scale.tolist())
     direct = (LeakingForecast if config.leaking else DirectForecast)(context, scale)
-    last = repeat_last(steps[1])
+    last = repeat(1, steps[1])
     ridge = fit_ridge(*_cut(data.train, context), _cut(data.validation, context))
     kinds: dict[str, Kind] = {
         "WARP": (direct, ridge),
@@ -81,23 +98,38 @@ def run(config: Options) -> dict:
         "DLinear": (LinearForecast(context, scale), last),
         **{name: (direct, ridge) for name in CELLS},
     }
-    run = Run("forecasting", data.name, config, kinds)
+    untrained: dict[str, Linear] = {"ridge": ridge, "last value": last}
+    if (season := find_season(series.train, *steps)) > 1:
+        untrained[f"seasonal naive, {season} steps"] = repeat(season, steps[1])
+    run = Run("forecasting", data.name, config, (*kinds, *untrained))
+    for note in series.dates.notes if series.dates else ():
+        run.say(note)
+    chosen = data.validation.take(
+        slice(None, None, max(1, len(data.validation.xs) // CHOOSING))
+    )
     quick = config.preset == "quick" and not config.models
-    trained = {
-        name: _train(run, name, kind, data, steps)
-        for name, kind in kinds.items()
-        if run.wants(name) and not (quick and name in CELLS)
-    }
-    for name, linear in {"ridge": ridge, "last value": last}.items():
-        errors = less(data.test, context, linear).xs[:, context:]
-        run.reference(name, direct.metrics(errors))
+    found: list[Forecast] = []
+    for name, (task, linear) in kinds.items():
+        if run.wants(name) and not (quick and name in CELLS):
+            model = _train(run, name, (task, linear), data, chosen, steps)
+            validation = run.results[-1]["validation"]
+            found.append(Forecast(name, validation, corrected(task, linear, model)))
+    for name, linear in untrained.items():
+        tested, tried = (
+            less(split, context, linear).xs[:, context:]
+            for split in (data.test, chosen)
+        )
+        validation = float(np.mean(tried**2))
+        run.reference(name, direct.metrics(tested), validation=validation)
+        found.append(Forecast(name, validation, linear))
     run.figure(
         "learning_curves", figures.learning_curves(run.curves(), "validation MSE")
     )
-    if trained and not config.leaking:
-        best = min(run.results[: len(trained)], key=lambda row: row["validation"])
-        _continue(run, series, steps, kinds[best["model"]], trained[best["model"]])
-    return run.finish()
+    names = [forecast.name for forecast in found]
+    run.say("; ".join(f"{name}: {ABOUT.get(name, SEASONAL)}" for name in names) + ".")
+    if config.leaking:
+        return run.finish()
+    return follow(run, series, steps, found)
 
 
 def _cut(split: Split, context: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,18 +137,23 @@ def _cut(split: Split, context: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _train(
-    run: Run, name: str, kind: Kind, data: Dataset, steps: tuple[int, int]
+    run: Run,
+    name: str,
+    kind: Kind,
+    data: Dataset,
+    chosen: Split,
+    steps: tuple[int, int],
 ) -> Any:
     """Trains one model with a share of windows that makes about as many sequences a step
     for any number of channels, and tests it.
+
+    - `chosen`: windows of the validation part.
     """
     (task, linear), (context, _) = kind, steps
     config = run.config
     assert isinstance(config, Options)
     train, channels = data.train, data.train.xs.shape[2]
     size = max(1, min(SEQUENCES // channels, len(train.xs)))
-    every = max(1, len(data.validation.xs) // CHOOSING)
-    chosen = data.validation.take(slice(None, None, every))
     found = candidates(name, steps, run.key("models", name))
     # As many trials for all.
     rates = config.learning_rates
@@ -142,23 +179,3 @@ def _train(
         ).at(rates)
     ]
     return run.choose(name, trials)
-
-
-def _continue(
-    run: Run, series: Series, steps: tuple[int, int], kind: Kind, model: Any
-) -> None:
-    """Writes what follows the end of the series, in its own units."""
-    (task, linear), (context, horizon) = kind, steps
-    window = series.rows[None, -context:]
-    nothing = np.zeros((1, horizon, window.shape[2]), window.dtype)
-    known = np.concatenate([window, linear(window) + nothing], axis=1)
-    split = Split(known, np.zeros(1, np.int32))
-    ahead = (
-        known[0, context:] + task.errors(model, less(split, context, linear))[..., 0].T
-    )
-    values = series.centre + series.scale * ahead
-    stream = io.StringIO(newline="")
-    writer = csv.writer(stream)
-    writer.writerow(["step", *series.names])
-    writer.writerows([step + 1, *row] for step, row in enumerate(values.tolist()))
-    write_text(run.folder / "forecast.csv", stream.getvalue())

@@ -19,9 +19,8 @@ from experiments._windows import (
     LeakingForecast,
     less,
     LinearForecast,
-    repeat_last,
 )
-from experiments.baselines import fit_ridge
+from experiments.baselines import fit_ridge, repeat
 
 from .helpers import assert_same, perturbed
 
@@ -112,7 +111,7 @@ def test_a_correction_begins_at_zero(name):
 
 def test_the_last_value_is_repeated():
     windows = np.arange(12.0).reshape(2, 3, 2)
-    found = repeat_last(2)(windows)
+    found = repeat(1, 2)(windows)
     np.testing.assert_array_equal(found, np.stack([[[4, 5]] * 2, [[10, 11]] * 2]))
 
 

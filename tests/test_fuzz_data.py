@@ -72,14 +72,14 @@ LIST = b"000001.jpg 0\n000002.jpg 1\n000003.jpg 2\n"
 
 
 def a_table(path):
-    names, values = read_csv(path)
+    names, values, _ = read_csv(path)
     assert values.shape[1:] == (len(names),) and len(values) > 0
     assert values.dtype == np.float64 and np.all(np.isfinite(values))
     assert len(set(names)) == len(names) > 0
 
 
 def a_filled_table(path):
-    names, values = read_csv(path, carry=True)
+    names, values, _ = read_csv(path, carry=True)
     assert values.shape[1:] == (len(names),) and np.all(np.isfinite(values))
 
 
@@ -268,7 +268,7 @@ def test_a_table_says_what_pythons_own_reader_does(data):
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "x.csv"
         path.write_text(stream.getvalue(), newline="")
-        names, values = read_csv(path)
+        names, values, _ = read_csv(path)
     assert names == tuple(f"c{i}" for i in range(columns))
     np.testing.assert_array_equal(values, [[float(x) for x in row] for row in rows])
 

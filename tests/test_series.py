@@ -17,7 +17,7 @@ from experiments._data import (
     min_max,
     traffic,
 )
-from experiments._data.series import by_share, make_series
+from experiments._data.series import by_share, least_rows, make_series
 
 from .files import DATA, real, refused
 
@@ -107,13 +107,27 @@ def test_targets_come_first(series):
     (
         (0, 3, "`context` of at least 1; got 0"),
         (3, 0, "`horizon` of at least 1; got 0"),
-        (28, 3, "31 rows for training; got 30"),
-        (3, 16, "16 rows for validation; got 15"),
+        (28, 3, "31 rows for training; got 30 of 60, of which 30 are for training, 15"),
+        (28, 3, "A file is cut 60:20:20, so it has to have at least 52 rows"),
+        (3, 16, "16 rows for validation; got 15 of 60"),
+        (3, 16, "at least 80 rows"),
     ),
 )
 def test_too_few_rows_for_a_window_are_refused(series, context, horizon, fragment):
     with refused("made", fragment, f"context={context}", "shorter"):
         series.windows(context, horizon)
+
+
+def test_the_least_rows_are_just_enough():
+    def fit(rows, context, horizon):
+        train, stop = by_share(rows)
+        parts = stop - train, rows - stop
+        return train >= context + horizon and min(parts) >= horizon
+
+    for sizes in ((1, 1), (5, 3), (96, 96), (336, 96), (24, 7)):
+        least = least_rows(*sizes)
+        assert fit(least, *sizes) and not any(fit(r, *sizes) for r in range(least))
+    assert least_rows(96, 96) == 480
 
 
 def test_every_row_is_in_one_part():

@@ -21,7 +21,7 @@ def text_of(*lines):
 
 def test_a_file_gives_its_columns(tmp_path):
     (tmp_path / "x.csv").write_text(text_of(*ROWS))
-    names, values = read_csv(tmp_path / "x.csv")
+    names, values, _ = read_csv(tmp_path / "x.csv")
     assert names == ("a", "b") and values.dtype == np.float64
     wanted = [[i + 0.5, (i * 7) % 5] for i in range(1, 21)]
     np.testing.assert_array_equal(values, wanted)
@@ -48,31 +48,21 @@ def test_files_may_be_written_in_many_ways(change, tmp_path):
     path.write_text(text_of(*ROWS))
     wanted = read_csv(path)
     path.write_bytes(change(text_of(*ROWS)))
-    names, values = read_csv(path)
+    names, values, _ = read_csv(path)
     assert names == wanted.names
     np.testing.assert_array_equal(values, wanted.values)
 
 
-@pytest.mark.parametrize(
-    "times",
-    (("2/1/2020", "1/1/2020"), ("2020-01-02", "2020-01-01T00:00+01:00"), ("9", "8")),
-)
-def test_the_order_of_other_times_is_left_alone(times, tmp_path):
-    lines = [f"{time},{i}" for i, time in enumerate(times)]
-    (tmp_path / "x.csv").write_text("\n".join(["date,a", *lines]))
-    assert read_csv(tmp_path / "x.csv").values.tolist() == [[0], [1]]
-
-
 def test_a_name_may_be_in_any_encoding(tmp_path):
     (tmp_path / "x.csv").write_bytes("año,b\n1,2\n".encode("latin-1"))
-    names, values = read_csv(tmp_path / "x.csv")
+    names, values, _ = read_csv(tmp_path / "x.csv")
     assert names == ("a\\xf1o", "b") and values.tolist() == [[1, 2]]
 
 
 @pytest.mark.parametrize("first", ("", "date"))
 def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
     (tmp_path / "x.csv").write_text(f"{first},0,1\n0,5,6\n1,7,8\n")
-    names, values = read_csv(tmp_path / "x.csv")
+    names, values, _ = read_csv(tmp_path / "x.csv")
     assert names == ("0", "1") and values.tolist() == [[5, 6], [7, 8]]
 
 
@@ -97,11 +87,16 @@ def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
         ("a,b\n1,2\n3,4,5\n", 3, ("needs 2 cells", "got 3", "separator")),
         ("a,b\n1,2\n\n3,4\n", 3, ("needs 2 cells", "got 0", "empty")),
         ("a\n1\n\n3\n", 3, ("needs 1 cells", "got 0", "empty")),
-        ("a,b\n1,2\n3,x\n", 3, ("finite number", "column 'b'", "'x'", "leave")),
-        ("a,b\n1,2\n3,inf\n", 3, ("finite number", "column 'b'", "'inf'", "leave")),
-        ("a,b\n1,2\n3,1e999\n", 3, ("finite number", "'1e999'", "leave")),
-        ("a;b\n1,5;2\n", 2, ("decimal point", "column 'a'", "'1,5'", "leave")),
-        ("when,b\n2020-01-01,2\n", 2, ("column 'when'", "by the name date")),
+        ("a,b\n1,2\n3,x\n", 3, ("finite number", "column 'b'", "'x'", "--target")),
+        ("a,b\n1,2\n3,inf\n", 3, ("finite number", "column 'b'", "'inf'", "--target")),
+        ("a,b\n1,2\n3,1e999\n", 3, ("finite number", "'1e999'", "--target")),
+        ("a;b\n1,5;2\n", 2, ("column 'a'", "'1,5'", "decimal point, as 1.5", "pandas")),
+        ("a,b\n1,5,2\n", 2, ("needs 2 cells", "a decimal comma")),
+        (
+            "when,b\n2020-01-01,2\n",
+            2,
+            ("column 'when'", "a date: name the column date"),
+        ),
         (
             "date,b\n2020-01-02,1\n2020-01-02T01,2\n2020-01-01,3\n",
             4,
@@ -112,6 +107,18 @@ def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
             3,
             ("a later 'Time'", "one of each"),
         ),
+        (
+            "date,b\n2020-10-25 02:00,1\n2020-10-25 02:45,1\n2020-10-25 02:00,2\n",
+            4,
+            ("than '2020-10-25 02:45'", "clocks were set back, drop or average", "UTC"),
+        ),
+        ("date,b\n2020-01-02,1\n?,2\n2020-01-01,3\n", 4, ("got '2020-01-01'", "Sort")),
+        (",b\n2020-01-02,1\n2020-01-01,3\n", 3, ("a later 'date'", "Sort")),
+        (
+            "time,b,date\n23:00,1,2020-01-01\n22:00,1,2020-01-01\n",
+            3,
+            ("a later 'date time' than '2020-01-01 23:00'", "Sort"),
+        ),
         ("a,b\n1,2\n,4\n", 3, ("no value in column 'a'", "carry")),
         ("a,b\n1,2\n3,?\n", 3, ("no value in column 'b': '?'", "carry")),
         ("a,b\n1,2\nNaN,4\n", 3, ("no value in column 'a': 'NaN'", "carry")),
@@ -119,7 +126,7 @@ def test_names_may_be_numbers_beside_what_says_when(first, tmp_path):
         ('a,b\n1,2\n"3,4\n', 3, ("cannot be read", "Give a .csv file")),
         ('a,b\n1,2\n"3"4,5\n', 3, ("cannot be read", "Give a .csv file")),
         ("a,b\n1,2\n" + "9" * 200_000 + ",4\n", 3, ("cannot be read", "field")),
-        ("a\x00,b\n1,2\n3\x00,4\n", 3, ("finite number", "leave")),
+        ("a\x00,b\n1,2\n3\x00,4\n", 3, ("finite number", "Mend it")),
     ),
 )
 def test_a_malformed_file_is_refused_by_its_line(text, line, fragments, tmp_path):
@@ -252,6 +259,9 @@ def test_columns_that_are_not_forecast_may_hold_anything(tmp_path):
         load_series("x.csv", tmp_path, target=("b", "a"), alone=True)
     with refused(path, "columns asked for, 'c'", "'what'", line=1):
         load_series("x.csv", tmp_path, target=("c",), alone=True)
+    there = "There are ['a', 'b', 'what']"
+    with refused(path, "columns of numbers", "'date' says when", there, line=1):
+        load_series("x.csv", tmp_path, target=("date",), alone=True)
     np.savez(tmp_path / "x.npz", data=np.random.default_rng(0).normal(size=(20, 3)))
     both = load_series("x.npz", tmp_path, target=("2", "0"), alone=True)
     assert both.names == ("2", "0")

@@ -79,11 +79,12 @@ def load_file(
     is constant over the training rows.
     """
     if path.suffix.lower() == ".npz":
-        names, values = _from_npz(path)
+        names, values, dates = *_from_npz(path), None
     else:
-        names, values = read_csv(path, carry=carry, only=only)
+        names, values, dates = read_csv(path, carry=carry, only=only)
     stops = by_share(len(values))
-    return make_series(str(path), values, stops, names=names, scaling=scaling)
+    series = make_series(str(path), values, stops, names=names, scaling=scaling)
+    return series._replace(dates=dates)
 
 
 def _from_npz(path: pathlib.Path):

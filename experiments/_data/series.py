@@ -12,6 +12,7 @@ from jaxtyping import Float
 from numpy.lib.stride_tricks import sliding_window_view
 
 from .dataset import Dataset, Split, unlabelled
+from .dates import Dates
 
 
 LEAKING = "leaking"
@@ -48,6 +49,7 @@ class Series(NamedTuple):
         the units before scaling, `(channels,)`.
     - `targets`: how many channels, the first ones, are to be forecast; the others are seen
         in the context alone.
+    - `dates`: of the rows, where they are known.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Series(NamedTuple):
     scale: Float[np.ndarray, " d"]
     centre: Float[np.ndarray, " d"]
     targets: int
+    dates: Dates | None = None
 
     @property
     def train(self) -> Float[np.ndarray, "t d"]:
@@ -81,16 +84,10 @@ class Series(NamedTuple):
             if value < 1:
                 self._refuse(context, horizon, f"`{given}` of at least 1; got {value}")
         if self.stops[0] < context + horizon:
-            self._refuse(
-                context,
-                horizon,
-                f"{context + horizon} rows for training; got {self.stops[0]}",
-            )
+            self._too_few(context, horizon, "training", context + horizon)
         for part in ("validation", "test"):
-            if (count := len(getattr(self, part))) < horizon:
-                self._refuse(
-                    context, horizon, f"{horizon} rows for {part}; got {count}"
-                )
+            if len(getattr(self, part)) < horizon:
+                self._too_few(context, horizon, part, horizon)
         starts = 0, self.stops[0] - context, self.stops[1] - context
         parts = [
             _views(self.rows[start:stop], context, horizon)
@@ -144,6 +141,18 @@ class Series(NamedTuple):
             names=self.names[kept],
             scale=self.scale[kept],
             centre=self.centre[kept],
+        )
+
+    def _too_few(self, context: int, horizon: int, part: str, least: int) -> NoReturn:
+        counts = np.diff([0, *self.stops, len(self.rows)])
+        parts = dict(zip(("training", "validation", "test"), counts.tolist()))
+        self._refuse(
+            context,
+            horizon,
+            f"{least} rows for {part}; got {parts[part]} of {len(self.rows)}, of which "
+            f"{', '.join(f'{count} are for {p}' for p, count in parts.items())}. A file "
+            "is cut 60:20:20, so it has to have at least "
+            f"{least_rows(context, horizon)} rows",
         )
 
     def _refuse(self, context: int, horizon: int, wanted: str) -> NoReturn:
@@ -202,6 +211,11 @@ def by_share(rows: int) -> tuple[int, int]:
     """
     train, validation = rows * 6 // 10, rows * 2 // 10
     return train, train + validation
+
+
+def least_rows(context: int, horizon: int) -> int:
+    """Returns how many rows `by_share` has to be given for a window in every part."""
+    return max(-(-10 * (context + horizon) // 6), 5 * horizon)
 
 
 def _views(rows: Float[np.ndarray, "t d"], context: int, horizon: int) -> Split:

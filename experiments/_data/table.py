@@ -5,31 +5,35 @@ none by semicolons or tabs. Plain or in gzip; any encoding that agrees with ASCI
 """
 
 import csv
-import datetime
 import math
 import pathlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 import numpy as np
 from jaxtyping import Float
 
+from .dates import Cell, Dates, is_date, read_dates
 from .raw import read_bytes
 
 
 # Names of columns that say when; the empty one is the index that pandas writes.
 TIMES = ("", "date", "time", "datetime", "timestamp")
 MISSING = ("", "?", "na", "n/a", "nan", "null", "none")
+DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+")
 FORMAT = "Give a .csv file with a line of names and then lines of numbers."
 
 
 class Table(NamedTuple):
     """- `names`: of the columns.
     - `values`: `(rows, columns)`, in double precision.
+    - `dates`: of the rows, where a column says when they were.
     """
 
     names: tuple[str, ...]
     values: Float[np.ndarray, "t d"]
+    dates: Dates | None
 
 
 def read_csv(
@@ -42,8 +46,9 @@ def read_csv(
     """Returns the columns of numbers of a file.
 
     A column named date, time, datetime, timestamp, in any case, or nothing at all says when
-    a row was, and is left out: rows count as evenly spaced and in order. The order is
-    checked of dates as ISO 8601 writes them.
+    a row was, and is not among the columns: rows count as evenly spaced and in order. The
+    order is checked of dates as ISO 8601 writes them; a date and a time in two columns are
+    read together.
 
     - `carry`: fills a missing value (nothing, ?, NA, N/A, NaN, null, none) with the one
         before it in its column, so that nothing is known before its time.
@@ -70,6 +75,12 @@ def read_csv(
     kept = [i for i, name in enumerate(names) if name.lower() not in TIMES]
     if only:
         kept = [i for i in kept if names[i] in only]
+    if when := [name for name in only if name.lower() in TIMES]:
+        _refuse(
+            f"{path}:{first}",
+            f"needs columns of numbers to be asked for; {when[0]!r} says when a row was. "
+            f"There are {[name for name in names if name.lower() not in TIMES][:10]}.",
+        )
     if not kept:
         _refuse(f"{path}:{first}", f"needs a column of numbers; got {names}. {FORMAT}")
     if not rows:
@@ -79,11 +90,10 @@ def read_csv(
             _refuse(
                 f"{path}:{number}",
                 f"needs {len(names)} cells, as there are names; got {len(row)}. Look for a "
-                "missing or a surplus separator, or an empty or a broken line.",
+                "missing or a surplus separator, a decimal comma, or an empty or a broken "
+                "line.",
             )
-    for i, name in enumerate(names):
-        if name.lower() in TIMES[1:]:
-            _check_order(path, name, [(number, row[i].strip()) for number, row in rows])
+    dates = [read_dates(path, *when) for when in _whens(names, rows)]
     cells = [[row[i] for i in kept] for _, row in rows]
     names = tuple(names[i] for i in kept)
     try:
@@ -93,7 +103,7 @@ def read_csv(
         clean, values = False, np.empty(0)
     if not clean:
         values = _one_by_one(path, names, [n for n, _ in rows], cells, carry)
-    return Table(names, values)
+    return Table(names, values, dates[0] if dates else None)
 
 
 def _lines(path: pathlib.Path) -> list[tuple[int, list[str]]]:
@@ -133,20 +143,24 @@ def _check_names(place: str, names: list[str], numbered: bool) -> None:
         )
 
 
-def _check_order(path: pathlib.Path, name: str, cells: list[tuple[int, str]]) -> None:
-    try:
-        times = [datetime.datetime.fromisoformat(text) for _, text in cells]
-        late = [i for i in range(1, len(times)) if times[i] <= times[i - 1]]
-    except (TypeError, ValueError):
-        # Dates in other forms, or some with a time zone and some without, are not read.
-        return
-    if late:
-        number, text = cells[late[0]]
-        _refuse(
-            f"{path}:{number}",
-            f"needs a later {name!r} than {cells[late[0] - 1][1]!r}, of the line before; "
-            f"got {text!r}. Sort the lines by time, and keep one of each.",
+def _whens(
+    names: list[str], rows: list[tuple[int, list[str]]]
+) -> list[tuple[str, list[Cell]]]:
+    """Returns the columns that say when, by their name and their cells: a date and a time
+    as one, and the one without a name where it begins with a date.
+    """
+    columns = [i for i, name in enumerate(names) if name.lower() in TIMES]
+    columns = [i for i in columns if names[i] or is_date(rows[0][1][i].strip())]
+    groups = [[i] for i in columns]
+    if sorted(names[i].lower() for i in columns) == ["date", "time"]:
+        groups = [sorted(columns, key=lambda i: names[i].lower())]
+    return [
+        (
+            " ".join(names[i] for i in group) or TIMES[1],
+            [(number, " ".join(row[i].strip() for i in group)) for number, row in rows],
         )
+        for group in groups
+    ]
 
 
 def _one_by_one(
@@ -166,9 +180,8 @@ def _one_by_one(
             elif text.strip().lower() not in MISSING:
                 _refuse(
                     place,
-                    f"needs a finite number with a decimal point in column {name!r}; got "
-                    f"{text[:40]!r}. Mend it, or leave the column out; one that says when "
-                    "is left out by the name date.",
+                    f"needs a finite number in column {name!r}; got {text[:40]!r}. "
+                    f"{_way_out(text)}",
                 )
             elif carry and row:
                 values[row, column] = values[row - 1, column]
@@ -185,6 +198,24 @@ def _one_by_one(
                     "for the last value to be carried on (`carry`, or `--carry`).",
                 )
     return values
+
+
+def _way_out(text: str) -> str:
+    """Returns what to do about a cell that is no number."""
+    if DECIMAL_COMMA.fullmatch(text.strip()):
+        return (
+            f"Write a decimal point, as {text.strip().replace(',', '.')}: pandas does, by "
+            "`read_csv(FILE, sep=';', decimal=',').to_csv(NEW, index=False)`."
+        )
+    if is_date(text.strip()):
+        return (
+            "It looks like a date: name the column date, time, datetime or timestamp, and "
+            "it is not taken for numbers."
+        )
+    return (
+        "Mend it, or name the columns of numbers that are wanted (`target`, or `--target "
+        "COLUMN ...`): no other is read."
+    )
 
 
 def _number(text: str) -> float | None:

@@ -35,7 +35,7 @@ def load_metr_la(folder: pathlib.Path) -> Series:
         "Get data/los_speed.csv of https://github.com/lehaifeng/T-GCN",
     )
     if path.suffix == ".csv":
-        names, speeds = read_csv(path, numbered=True)
+        names, speeds, _ = read_csv(path, numbered=True)
     else:
         (array,) = read_arrays(path, ("speed",))
         names, speeds = (), finite_numbers(path, "speed", array)

@@ -35,6 +35,7 @@ from .ridge import fit_ridge as fit_ridge, WindowRidge as WindowRidge
 from .s4d import S4D as S4D
 from .s5 import S5 as S5
 from .s6 import S6 as S6
+from .seasonal import find_season as find_season, repeat as repeat
 from .stack import Stack as Stack
 from .thinned import Thinned as Thinned
 from .told import TOLD as TOLD, Told as Told
