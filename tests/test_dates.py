@@ -7,12 +7,18 @@ import pytest
 from experiments._data.table import read_csv
 
 
-def dates_of(times, tmp_path, name="date"):
+def read(times, tmp_path, name="date"):
     lines = [f"{time},{i}" for i, time in enumerate(times)]
     (tmp_path / "x.csv").write_text("\n".join([f"{name},a", *lines]))
     table = read_csv(tmp_path / "x.csv")
     assert table.values[:, 0].tolist() == list(range(len(times)))
     return table.dates
+
+
+def dates_of(times, tmp_path, name="date"):
+    dates = read(times, tmp_path, name)
+    assert dates is not None and dates.name == "date"
+    return dates
 
 
 def hours(count, **step):
@@ -45,7 +51,7 @@ def test_dates_in_even_steps_need_no_note(times, tmp_path):
 
 
 def test_a_column_without_a_name_may_be_an_index(tmp_path):
-    assert dates_of(("1", "0"), tmp_path, name="") is None
+    assert read(("1", "0"), tmp_path, name="") is None
     assert (
         dates_of(hours(9, days=1), tmp_path, name="").after(1) == hours(10, days=1)[-1:]
     )

@@ -8,10 +8,12 @@ import sys
 
 import jax
 import pytest
+from rich.console import Console
 
+import warp_jax as wj
 from experiments._config import Config
 from experiments._folder import Lock, sweep, write
-from experiments._log import Metrics
+from experiments._log import Metrics, Reporter
 from experiments._run import Run
 from experiments._signals import SIGNALS
 
@@ -94,6 +96,15 @@ def test_what_is_broken_in_a_run_is_made_anew(whole, tmp_path, capfd):
     said = " ".join(capfd.readouterr().err.split())
     assert said.count("MLP is made anew from its checkpoints") == 2
     assert "metrics.jsonl: 1 lines that are cut off are dropped" in said
+
+
+def test_a_training_prints_a_few_lines_where_there_is_no_terminal(capfd):
+    for steps, every in ((20, 1), (1000, 50), (3, 1), (1, 1)):
+        with Reporter(Console(force_terminal=False), "MLP", steps) as reporter:
+            for step in range(every, steps + 1, every):
+                reporter.show(wj.Progress(step, steps, 0.5, 1.0, 0.25, 0.25, 1.0))
+        said = [line for line in capfd.readouterr().err.splitlines() if line]
+        assert len(said) == min(4, steps) and f"step {steps}/{steps}" in said[-1]
 
 
 @pytest.mark.parametrize(

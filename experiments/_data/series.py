@@ -145,7 +145,9 @@ class Series(NamedTuple):
 
     def _too_few(self, context: int, horizon: int, part: str, least: int) -> NoReturn:
         counts = np.diff([0, *self.stops, len(self.rows)])
-        parts = dict(zip(("training", "validation", "test"), counts.tolist()))
+        parts: dict[str, int] = dict(
+            zip(("training", "validation", "test"), counts.tolist())
+        )
         self._refuse(
             context,
             horizon,

@@ -6,8 +6,8 @@ import numpy as np
 from jaxtyping import Float
 
 
-# A longer season has to be better by this share than the shortest.
-TIE = 0.01
+# A longer season has to be better by this share than a shorter one.
+TIE = 0.05
 
 
 def repeat(
@@ -23,7 +23,7 @@ def repeat(
 def find_season(rows: Float[np.ndarray, "t d"], longest: int, horizon: int) -> int:
     r"""Returns the number of steps from 1 to `longest` whose repetition forecasts `rows`
     with the least squared error over `horizon` steps, or the shortest that is within a
-    hundredth of it; 1 says that there is no season.
+    twentieth of it; 1 says that there is no season.
 
     Of season m the error k steps ahead is $E (x_{t+L} - x_t)^2$ at lag $L = m \lceil k / m
     \rceil$, two variances less two autocovariances.
