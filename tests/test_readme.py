@@ -20,7 +20,7 @@ def test_a_package_index_shows_no_link_or_image_to_a_file():
         text = re.sub(one["pattern"], one["replacement"], text)
     assert all(target.startswith("https://") for target in LINK.findall(text))
     assert len(LINK.findall(text)) > 2 and "![" not in text
-    assert "docs/data.md says what" in text and "| digits, class | accuracy |" in text
+    assert "docs/peers.md goes" in text and "| digits, class | accuracy |" in text
 
 
 def test_the_example_of_the_readme_runs():
