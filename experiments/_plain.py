@@ -57,6 +57,11 @@ class Plain(eqx.Module):
         self.observe = observe
         self.min_std = min_std
 
+    @property
+    def state_size(self) -> int:
+        """How many weights the network has."""
+        return len(self.A)
+
     def __call__(self, xs: Float[Array, "t d"]) -> wj.Gaussian | Float[Array, "t y"]:
         """Reads the output after every step, at the step's own time."""
         ts = jnp.linspace(0, 1, len(xs), dtype=xs.dtype)

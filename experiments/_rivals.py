@@ -3,9 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 
 import warp_jax as wj
 
@@ -151,17 +149,12 @@ def rival(
 
 
 def state_size(model: Model | Thinned | wj.Stacked | DLinear) -> int:
-    """Returns how many real numbers a stream keeps: of a WARP the weights, of a rival all
-    that its cell carries, of a function of a window none.
+    """Returns how many real numbers a stream keeps: of a WARP the weights, of a stack those
+    of its layers, of a rival what it says.
     """
     if isinstance(model, wj.WARP):
         return model.decoder.state_size
     if isinstance(model, wj.Stacked):
         parts: list[Any] = [*(layer.model for layer in model.layers), model.model]
         return sum(map(state_size, parts))
-    if isinstance(model, Thinned):
-        return state_size(model.model)
-    if isinstance(model, DLinear):
-        return 0
-    carry = jax.tree.leaves(eqx.filter_eval_shape(model.cell.init))
-    return sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in carry)
+    return model.state_size

@@ -100,6 +100,11 @@ class Cell(eqx.Module):
 
     model: Recurrent
 
+    @property
+    def state_size(self) -> int:
+        """The size of the hidden vector."""
+        return self.model.cell.hidden_size
+
     def last(self, xs: jax.Array) -> jax.Array:
         hidden = self.model.cell.last(xs)
         time = jnp.ones((), xs.dtype)
@@ -189,9 +194,7 @@ def streamed(load: Workload, rounds: int, key: jax.Array) -> list[dict]:
 
 
 def _state_size(model: Any) -> int:
-    if isinstance(model, Cell):
-        return model.model.cell.hidden_size
-    return model.decoder.state_size if isinstance(model, wj.WARP) else len(model.A)
+    return model.decoder.state_size if isinstance(model, wj.WARP) else model.state_size
 
 
 def _row(

@@ -40,7 +40,7 @@ ABOUT = {
     "ridge": "linear regression on the window",
     "last value": "repeated",
 }
-SEASONAL = "the season that repeats the training rows best"
+SEASONAL = "the last season repeated, as the training rows tell it"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -126,7 +126,8 @@ def run(config: Options) -> dict:
         "learning_curves", figures.learning_curves(run.curves(), "validation MSE")
     )
     names = [forecast.name for forecast in found]
-    run.say("; ".join(f"{name}: {ABOUT.get(name, SEASONAL)}" for name in names) + ".")
+    said = "; ".join(f"{name}: {ABOUT.get(name, SEASONAL)}" for name in names)
+    run.say(f"{said}. Errors but those in units are in the training rows' deviations.")
     if config.leaking:
         return run.finish()
     return follow(run, series, steps, found)

@@ -1,5 +1,8 @@
 """spirals: which way does a noisy planar spiral turn?"""
 
+import functools
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.nn as jnn
@@ -56,11 +59,11 @@ def paper(key: jax.Array) -> wj.WARP:
     )
 
 
-def model(name: str, preset: str, key: jax.Array) -> Model:
-    """Returns the model of that name, of about 4 000 parameters but for the paper's."""
-    if name == "WARP":
-        return {"quick": quick, "paper": paper}[preset](key)
-    return rival(name, 2, 2, length=LENGTH, parameters=PARAMETERS, key=key)
+def models(preset: str) -> dict[str, Callable[[jax.Array], Model]]:
+    """Returns what makes each model, of about 4 000 parameters but for the paper's."""
+    make = functools.partial(rival, length=LENGTH, parameters=PARAMETERS)
+    rivals = {name: lambda key, name=name: make(name, 2, 2, key=key) for name in CELLS}
+    return {"WARP": {"quick": quick, "paper": paper}[preset], **rivals}
 
 
 def run(config: Config) -> dict:
@@ -69,14 +72,14 @@ def run(config: Config) -> dict:
     WARP, GRU, LRU and LinOSS-IM by default; the paper preset, or --models, has all rivals.
     """
     config, _ = resolve("spirals", config)
-    data, preset, names = make_spirals(), config.preset, ("WARP", *CELLS)
-    run = Run("spirals", data.name, config, names)
+    data, preset, makers = make_spirals(), config.preset, models(config.preset)
+    run = Run("spirals", data.name, config, makers)
     task = Classification()
     every = config.models or preset == "paper"
-    for name in names if every else QUICK:
+    for name in makers if every else QUICK:
         if not run.wants(name):
             continue
-        made = model(name, preset, run.key("models", name))
+        made = makers[name](run.key("models", name))
         trial = Trial(
             name=name,
             model=made,

@@ -5,11 +5,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .._data.series import LEAKING
 from . import figures
 from .entries import better, CHOICE, Entry, Sample, WHOLE
 
 
-LEAKING = "leaking"
 SHOWS = {"deviation": figures.mean, "spread": figures.spread}
 SHOWS |= {"mean": lambda sample, digits: figures.number(sample.mean, digits)}
 

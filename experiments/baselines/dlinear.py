@@ -36,6 +36,11 @@ class DLinear(eqx.Module):
         self.season = eqx.nn.Linear(context, horizon, use_bias=False, key=season_key)
         self.kernel = kernel
 
+    @property
+    def state_size(self) -> int:
+        """A function of a window carries nothing."""
+        return 0
+
     def __call__(self, window: Float[Array, "context d"]) -> Float[Array, "horizon d"]:
         """Returns the forecast of the steps after a window."""
         side = self.kernel // 2

@@ -162,6 +162,12 @@ class Recurrent(wj.AbstractModel):
     decoder: wj.AbstractDecoder
     coordinates: wj.AbstractCoordinates
 
+    @property
+    def state_size(self) -> int:
+        """How many real numbers the cell carries."""
+        carry = jax.tree.leaves(eqx.filter_eval_shape(self.cell.init))
+        return sum(leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in carry)
+
     def __call__(
         self, xs, ts=None, queries=None, mask=None, *, state=None, key=None
     ) -> Any:

@@ -40,6 +40,11 @@ class Thinned(wj.AbstractModel):
             )
         self.model, self.rate = model, rate
 
+    @property
+    def state_size(self) -> int:
+        """How many real numbers the model's cell carries."""
+        return self.model.state_size
+
     def drawn(self, key: Any) -> Recurrent:
         """Returns the model that one sequence sees: modes that are left out have no way
         from the cell to its block.
