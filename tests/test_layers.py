@@ -28,6 +28,7 @@ ROWS = (
     },
     {"_roll", "_checkpoints", "_layout"},
     {"_resets"},
+    {"_reading"},
     {"_begin"},
     {"_model"},
     {"_forecast", "_readout", "_stacked", "_fit", "_spectrum", "physics"},

@@ -23,8 +23,9 @@ from ._check import (
 )
 from ._drive import advancing, counting, hold, hold_seen
 from ._precision import matched, widened
+from ._reading import Reader, Thetas
 from ._resets import at_last, check_reset, fresh_states, Segments, weights
-from ._roll import AbstractRoll, Fresh, moved, Read, read_in_turns
+from ._roll import AbstractRoll, Fresh, moved, Read
 from ._transition import AbstractTransition, Reduction
 from ._types import Mask, Observations, Output, State, Times, Weights
 
@@ -56,11 +57,12 @@ class Begun(NamedTuple):
         self, state: Float[Array, " m"], segment: Segments | None = None
     ) -> Weights:
         """Returns the weights of a rolled state, of the sequence that it belongs to."""
-        if self.reduction is None:
-            return state
-        if segment is None:
-            return self.reduction.span.theta(state)
-        return self.weights(self.reduction, segment, state)
+        return self.thetas(state, segment)
+
+    @property
+    def thetas(self) -> Thetas:
+        """What makes weights of rolled states."""
+        return Thetas(self.reduction, None if self.segments is None else self.weights)
 
     def after(self, last: Float[Array, " m"]) -> State:
         """Returns the state after the sequence, of the last rolled state."""
@@ -95,22 +97,13 @@ class Begun(NamedTuple):
             queries = check_array(call, "queries", queries, 1).astype(self.ts.dtype)
             check_length(call, "queries", queries, len(held_ts), "the steps of `xs`")
             queries = check_finite(call, "queries", queries)
-        model = self.model
-
-        def read(step) -> Output:
-            theta, x, t, query, segment = step
-            if segment is not None:
-                theta = self.theta(theta, segment)
-            return model.decoder(State(theta, x, t), model.coordinates(query))
-
-        def read_all(thetas, context) -> Output:
-            steps = thetas, *context
-            if self.reduction is None or self.segments is not None:
-                # The states are held already; what their networks compute need not be.
-                return read_in_turns(jax.checkpoint(read), steps, footprint)
-            return read_in_turns(read, steps, model.decoder.footprint)
-
-        outputs, last = self.roll(read_all, (held_xs, held_ts, queries, self.segments))
+        decoder, coordinates = self.model.decoder, self.model.coordinates
+        whole = self.reduction is None or self.segments is not None
+        if not whole:
+            footprint = decoder.footprint
+        thetas = None if self.segments is None else self.thetas
+        reader = Reader(decoder, coordinates, thetas, footprint, whole)
+        outputs, last = self.roll(reader, (held_xs, held_ts, queries, self.segments))
         return self.check(call, outputs, last), last
 
     def last(self, call: str) -> State:
@@ -238,7 +231,7 @@ def begin(
         kept,
         fresh,
         segments,
-        functools.partial(weights, model, key),
+        eqx.Partial(weights, model, key),
     )
 
 

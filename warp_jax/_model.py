@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Bool, Float
@@ -179,7 +178,7 @@ class WARP(AbstractModel):
         """
         call = "model.weights(xs, ts, mask)"
         begun = begin(self, call, xs, ts, mask, state, key, reset)
-        thetas, last = begun.roll(jax.vmap(begun.theta), begun.segments)
+        thetas, last = begun.roll(begun.thetas.all, begun.segments)
         return begun.check(call, thetas, last)
 
     def final(

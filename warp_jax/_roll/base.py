@@ -62,7 +62,8 @@ class AbstractRoll(eqx.Module):
         - `moves`: boolean, `(time,)`; where False the state stays as it is. `None` says
             that every step moves, which is cheaper.
         - `read`: `(states, context) -> outputs`, all with a leading axis of time; called
-            with some of the states or with all.
+            with some of the states or with all. A pytree, if arrays that it holds are to
+            be handed on to other devices.
         - `context`: what else `read` needs, arrays with a leading axis of `time + 1`.
         - `fresh`: the steps after which the state is a new sequence's first one, whatever
             it was before. By default none.

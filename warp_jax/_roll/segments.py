@@ -13,7 +13,7 @@ from jaxtyping import Array, PyTree
 # Numbers of one sequence above which they are made again in the backward pass, not kept.
 KEPT = 2**22
 # Numbers that the readings of one sequence hold at a time.
-AT_ONCE = 2**16
+AT_ONCE = 2**15
 
 
 def segment_for(length: int, numbers: int) -> int | None:

@@ -91,7 +91,8 @@ class SequenceParallelRoll(AbstractRoll):
         if moves is None and length % self._count == 0:
             moving = None
 
-        def piece(start, steps, context):
+        def piece(held, start, steps, context):
+            transition, read = held
             inner = jax.tree.map(lambda a: a[:-1], steps)
             if len(inner[0]) == 0:
                 return read(start[None], context), start
@@ -100,7 +101,9 @@ class SequenceParallelRoll(AbstractRoll):
             return self.roll(*given, *(() if fresh is None else (fresh,)))
 
         cut = jax.tree.map(self._cut, context)
-        outputs, lasts = self._each(piece, starts, (dxs, moving, fresh), cut)
+        outputs, lasts = self._each(
+            piece, (transition, read), starts, (dxs, moving, fresh), cut
+        )
         return join(outputs, length, front=True), lasts[-1]
 
     def last(
@@ -150,7 +153,7 @@ class SequenceParallelRoll(AbstractRoll):
         if fresh is not None:
             begins = jnp.any(fresh.begins & moves, axis=1)
 
-        def piece(zero, steps):
+        def piece(transition, zero, steps):
             dxs, moves, fresh = steps
             given = transition, zero, dxs, None if every else moves
             if fresh is None:
@@ -161,7 +164,7 @@ class SequenceParallelRoll(AbstractRoll):
             return last, _gain(transition, dxs) if transition.timed else None
 
         zeros = jnp.zeros((self._count, *theta.shape), theta.dtype)
-        added, gains = self._each(piece, zeros, (dxs, moves, fresh))
+        added, gains = self._each(piece, transition, zeros, (dxs, moves, fresh))
         doubles = []
         if not transition.timed:
             # Of one A how many steps there are says all.
@@ -178,25 +181,31 @@ class SequenceParallelRoll(AbstractRoll):
         last, starts = lax.scan(jump, theta, (begins, gains, added))
         return starts, last
 
-    def _each(self, piece: Callable[..., Any], *parts: PyTree[Array]) -> Any:
-        """Returns what a function makes of each piece, on the device that has it."""
+    def _each(self, piece: Callable[..., Any], held: Any, *parts: PyTree[Array]) -> Any:
+        """Returns what a function makes of each piece, on the device that has it.
 
-        def alone(*parts):
-            made = piece(*jax.tree.map(lambda a: a[0], parts))
+        - `held`: what all of them need too, handed in: arrays of an enclosing function
+            would be said to lie on a mesh of which no axis is named.
+        """
+        arrays, rest = eqx.partition(held, eqx.is_array)
+
+        def alone(arrays, *parts):
+            own = jax.tree.map(lambda a: a[0], parts)
+            made = piece(eqx.combine(arrays, rest), *own)
             return jax.tree.map(lambda a: a[None], made)
 
         spec = PartitionSpec(self.axis)
         mapped = jax.shard_map(
             alone,
             mesh=self.mesh,
-            in_specs=spec,
+            in_specs=(PartitionSpec(), *(spec for _ in parts)),
             out_specs=spec,
             axis_names={self.axis},
             # A roll knows nothing of what varies over devices.
             check_vma=False,
         )
         # Outside `jit` no mesh can run of which one axis alone is named.
-        return jax.jit(mapped)(*parts)
+        return jax.jit(mapped)(arrays, *parts)
 
 
 def _all(dxs: Float[Array, "t c"], moves: Mask | None) -> Mask:
