@@ -165,7 +165,7 @@ def test_missing_values_are_carried_on_from_the_past_alone(tmp_path):
 @pytest.mark.parametrize(
     "column, fragments",
     (
-        (["1"] * 20, ("constant ones: b", "Leave them out")),
+        (["1"] * 20, ("constant ones: b", "Leave them out, as `--target` does")),
         (["1e300", "-1e300"] * 10, ("single precision", "b", "broken values")),
         ([str(i) for i in range(15)] + ["1e300"] * 5, ("single precision", "broken")),
         (["1", "2"], ("2 rows, cut after 1 and 1", "Give a longer series")),

@@ -196,7 +196,8 @@ def make_series(
     if np.any(still):
         raise ValueError(
             f"`{name}` needs channels that vary over the {stops[0]} rows for training; got "
-            f"constant ones: {_listed(_chosen(names, still))}. Leave them out."
+            f"constant ones: {_listed(_chosen(names, still))}. Leave them out, as "
+            "`--target` does with columns that it does not name."
         )
     wild = ~(np.all(np.isfinite(rows), axis=0) & np.isfinite(scale))
     if np.any(wild):
