@@ -158,8 +158,8 @@ def _unread(path: pathlib.Path, name: str, count: int, number: int, text: str) -
     others = f", nor were {count - 1} others" if count > 1 else ""
     return (
         f"{path}:{number}: {text[:40]!r} of column {name!r} was not read as a date"
-        f"{others}: that such lines are in order is not checked. Dates are read as 2020-01-31 or "
-        "2020-01-31 18:30, all with a time zone or none."
+        f"{others}: that such lines are in order is not checked. Dates are read as "
+        "2020-01-31 or 2020-01-31 18:30, all with a time zone or none."
     )
 
 
