@@ -106,7 +106,9 @@ def test_a_model_that_is_not_there_is_refused_before_there_is_a_folder(
     folder = tmp_path / "run"
     data = ["--data", str(DATA)] if name in FILES else []
     with pytest.raises(SystemExit) as caught:
-        main([name, "--models", "R", "WRAP", "--out", str(folder), *data])
+        main(
+            [name, "--models", "R", "WRAP", "--steps", "1", "--out", str(folder), *data]
+        )
     assert caught.value.code == 2
     said = capsys.readouterr().err
     assert "`--models WRAP` is part of no model's name; there are " in said
