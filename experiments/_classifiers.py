@@ -110,7 +110,8 @@ def warps(
 ) -> dict[str, wj.WARP]:
     """The same network, read along the sequence, under three structures of A, of which the
     subspace is also there with mode dropout. Each starts with the same weights for the
-    network and for theta_0.
+    network and for theta_0. Increments drive them, which do not tell where a sequence
+    starts; values drive the two that say so.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
     width = defaults.width(classes)
@@ -125,23 +126,30 @@ def warps(
         key=mode_key,
     )
     subspace = wj.SubspaceTransition(size, modes, key=map_key)
-    transitions = {
-        "dense": wj.DenseTransition(size, channels),
-        "low rank": wj.LowRankTransition(
-            size,
-            channels,
-            defaults.modes,
-            length=length,
-            cycles=defaults.rank_cycles,
-            key=rank_key,
-        ),
-        "subspace": subspace,
-        "subspace, dropout": wj.ModeDropout(subspace, defaults.dropout),
+    low_rank = wj.LowRankTransition(
+        size,
+        channels,
+        defaults.modes,
+        length=length,
+        cycles=defaults.rank_cycles,
+        key=rank_key,
+    )
+    thinned = wj.ModeDropout(subspace, defaults.dropout)
+    increments, values = wj.Increments(), wj.Values()
+    parts: dict[str, tuple[wj.AbstractTransition, wj.AbstractDrive]] = {
+        "dense": (wj.DenseTransition(size, channels), increments),
+        "low rank": (low_rank, increments),
+        "low rank, values": (low_rank, values),
+        "subspace": (subspace, increments),
+        "subspace, dropout": (thinned, increments),
+        "subspace, dropout, values": (thinned, values),
     }
     initial = wj.LearntInitial(theta)
     if preset == "paper":
         initial = wj.Hypernetwork(channels, size, theta=theta, key=initial_key)
     return {
-        name: wj.WARP(decoder=decoder, transition=transition, initial=initial)
-        for name, transition in transitions.items()
+        name: wj.WARP(
+            decoder=decoder, transition=transition, initial=initial, drive=drive
+        )
+        for name, (transition, drive) in parts.items()
     }

@@ -33,7 +33,8 @@ def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["experiment"], summary["dataset"]) == ("classification", "digits")
     rows = {row["model"]: row for row in summary["results"]}
-    assert set(rows) == {"low rank", "subspace, dropout"}
+    drivers = "subspace, dropout", "subspace, dropout, values"
+    assert set(rows) == {"low rank", "low rank, values", *drivers}
     for row in rows.values():
         assert row["steps"] == 3 and len(row["tried"]) == 2
         assert row["learning_rate"] in (1e-3, 1e-2)
@@ -41,7 +42,7 @@ def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
         assert set(row["metrics"]) == {"test_accuracy", "test_nll"}
     assert len({row["state_size"] for row in rows.values()}) == 1
     before = read(folder)
-    assert len(before[1]) == 3 * 2 * 2
+    assert len(before[1]) == 3 * 2 * 4
     main(["classification", "--resume", str(folder)])
     assert read(folder) == before
 
