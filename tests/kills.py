@@ -79,12 +79,16 @@ def outcome(folder: pathlib.Path) -> dict:
     summary = json.loads((folder / "summary.json").read_text())
     lines = (folder / "metrics.jsonl").read_text().splitlines()
     names = (p.relative_to(folder) for p in folder.rglob("*"))
+    trainings = sorted((folder / "checkpoints").iterdir())
+    kept = {t.name: sorted(int(step.name) for step in t.iterdir()) for t in trainings}
     return {
         "results": [untimed(row) for row in summary["results"]],
         "metrics": [untimed(json.loads(line)) for line in lines],
         "model": (folder / "models" / "mlp.eqx").read_bytes(),
-        # Down to the steps of the checkpoints; below are names of orbax's.
-        "files": sorted(str(n) for n in names if len(n.parts) <= 3),
+        # Down to the trainings; in their checkpoints are names of orbax's.
+        "files": sorted(str(n) for n in names if len(n.parts) <= 2),
+        # The one before the last may be where SIGTERM stopped the training.
+        "checkpoints": {name: (len(steps), steps[-1]) for name, steps in kept.items()},
     }
 
 
