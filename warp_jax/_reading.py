@@ -33,7 +33,9 @@ class Thetas(eqx.Module):
             return self.reduction.span.theta(state)
         return self.weights(self.reduction, segment, state)
 
-    def all(self, states: Float[Array, "t m"], segments: Segments | None) -> Weights:
+    def all(
+        self, states: Float[Array, "t m"], segments: Segments | None
+    ) -> Float[Array, "t p"]:
         return jax.vmap(self)(states, segments)
 
 
