@@ -15,6 +15,7 @@ import warp_jax as wj
 
 from . import _bench as bench
 from ._bench import Timing
+from ._rivals import state_size
 from ._run import count
 from ._workloads import CANDIDATES, DENSE, LOW_RANK, PLAIN, Workload
 from .baselines import GRU, LinOSS, LRU, Recurrent, recurrent
@@ -57,7 +58,7 @@ def compared(
             metrics["temp_ratio"] = of_plain / max(1, step.temp_bytes)
         if name in (PLAIN, DENSE):
             # Three products of a matrix and a vector a step: one forward, two backward.
-            work = 6 * _state_size(model) ** 2 * load.batch * (load.length - 1)
+            work = 6 * state_size(model) ** 2 * load.batch * (load.length - 1)
             metrics["gflops"] = work / step.median / 1e9
         extrapolated = name == PLAIN and bool(load.plain_lengths)
         mark = " (extrapolated)" if extrapolated else ""
@@ -148,7 +149,7 @@ def growth(
     models, programs = {}, {}
     for load in loads:
         model = load.model(LOW_RANK, key)
-        size = load.length if axis == "T" else _state_size(model)
+        size = load.length if axis == "T" else state_size(model)
         models[size] = model
         programs[str(size)] = bench.training(model, load.loss, load.data(key), key)
     timings = bench.interleave(programs, rounds)
@@ -189,12 +190,8 @@ def streamed(load: Workload, rounds: int, key: jax.Array) -> list[dict]:
         seconds.append((time.perf_counter() - begin) / PAIRS)
     metrics = {"pair_us": 1e6 * statistics.median(seconds), "traces": traces}
     row = _reference(f"stream, {load.name}: {LOW_RANK}", metrics)
-    sizes = {"parameters": count(model), "state_size": _state_size(model)}
+    sizes = {"parameters": count(model), "state_size": state_size(model)}
     return [{**row, **sizes, "steps": rounds * PAIRS}]
-
-
-def _state_size(model: Any) -> int:
-    return model.decoder.state_size if isinstance(model, wj.WARP) else model.state_size
 
 
 def _row(
@@ -213,7 +210,7 @@ def _row(
         "model": name,
         "metrics": {**metrics, "compile_s": step.compile_seconds, **more},
         "parameters": count(model),
-        "state_size": _state_size(model),
+        "state_size": state_size(model),
         "steps": len(step.seconds),
     }
 

@@ -12,7 +12,7 @@ import pytest
 
 import warp_jax as wj
 from experiments.__main__ import main
-from experiments._classifiers import DEFAULTS
+from experiments._classifiers import DEFAULTS, Defaults, warps
 from experiments._config import Config
 from experiments._data import load_labelled, Split
 from experiments._run import Run
@@ -20,6 +20,7 @@ from experiments._tasks import Classification
 from experiments._trial import Trial
 
 from .files import write_pictures
+from .helpers import perturbed
 from .test_experiments import broadcasting as broadcasting, read
 from .test_uea import cases, write
 
@@ -183,6 +184,15 @@ def test_where_all_trials_diverge_lower_rates_are_tried(
     resumed = Run("test", "points", Config(resume=tmp_path / "run"))
     resumed.choose("point", trials)
     assert resumed.results == run.results
+
+
+def test_values_tell_where_a_sequence_starts_and_increments_do_not():
+    models = warps(Defaults(), 2, 3, length=9, preset="quick", key=jax.random.key(0))
+    xs = jax.random.normal(jax.random.key(1), (9, 2))
+    for name, model in models.items():
+        model = perturbed(model, scale=0.03)
+        moved = np.max(np.abs(model(xs + 1.0) - model(xs)))
+        assert (moved > 1e-2) if "values" in name else (moved < 1e-3), (name, moved)
 
 
 def test_a_name_in_full_is_that_model_alone(tmp_path):

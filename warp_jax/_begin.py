@@ -53,12 +53,6 @@ class Begun(NamedTuple):
         # A sequence begins at its first valid step, so the first one never moves.
         return self.driven if self.continued else self.driven[1:]
 
-    def theta(
-        self, state: Float[Array, " m"], segment: Segments | None = None
-    ) -> Weights:
-        """Returns the weights of a rolled state, of the sequence that it belongs to."""
-        return self.thetas(state, segment)
-
     @property
     def thetas(self) -> Thetas:
         """What makes weights of rolled states."""
@@ -67,7 +61,7 @@ class Begun(NamedTuple):
     def after(self, last: Float[Array, " m"]) -> State:
         """Returns the state after the sequence, of the last rolled state."""
         x, t = self.held[0][-1], self.held[1][-1]
-        return State(self.theta(last), x, t, self.memory, self.kept(last))
+        return State(self.thetas(last), x, t, self.memory, self.kept(last))
 
     def roll(self, read: Read, context: PyTree[Array]) -> tuple[Output, Array]:
         """Returns an output for each step of the sequence, and the last rolled state."""
