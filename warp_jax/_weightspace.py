@@ -1,5 +1,6 @@
 """network <-> theta."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -78,12 +79,13 @@ class WeightSpace(eqx.Module):
         """Cuts an array with one row a weight into the shapes of the network's arrays,
         which any further axes follow.
         """
-        leaves, start = [], 0
-        for shape in self.shapes:
-            stop = start + math.prod(shape)
-            leaves.append(rows[start:stop].reshape(*shape, *rows.shape[1:]))
-            start = stop
-        return leaves
+        sizes = [math.prod(shape) for shape in self.shapes]
+        # Its gradient is one concatenation; that of slices, a sum of as many arrays.
+        parts = jnp.split(rows, list(itertools.accumulate(sizes))[:-1])
+        return [
+            part.reshape(*shape, *rows.shape[1:])
+            for part, shape in zip(parts, self.shapes)
+        ]
 
     def assemble(self, leaves: Sequence[Any]) -> PyTree:
         """Returns the network with `leaves` in the places of its arrays."""

@@ -53,8 +53,8 @@ def states_by_adjoint(
     inputs: Float[Array, "t c"],
     moves: Mask | None,
     fresh: Fresh | None = None,
-) -> Float[Array, "t p"]:
-    """Returns the state after each step, of shape `(time, state)`.
+) -> Float[Array, "s p"]:
+    """Returns the first state and that after each step, of shape `(time + 1, state)`.
 
     **Arguments:**
 
@@ -65,15 +65,15 @@ def states_by_adjoint(
     """
 
     def body(calls, operands, theta, step_inputs):
-        theta = moved(calls[0], theta, *step_inputs)
-        return theta, theta, None
+        return moved(calls[0], theta, *step_inputs), theta, None
 
-    def taken(states, records, theta, steps):
-        return ((jnp.concatenate([theta[None], states[:-1]]), steps[0]),)
+    def taken(before, records, theta, steps):
+        return ((before, steps[0]),)
 
     sites = (Site(step, parameters, functools.partial(step, held), theta),)
     steps = inputs, moves, fresh
-    return scan_by_adjoint(sites, body, taken, None, theta, steps)[1]
+    last, before = scan_by_adjoint(sites, body, taken, None, theta, steps)
+    return jnp.concatenate([before, last[None]])
 
 
 def scan_by_adjoint(

@@ -76,7 +76,7 @@ class ChunkedRoll(AbstractRoll):
         held = transition.held()
 
         def states(start, drives):
-            return states_by_adjoint(advance, transition, held, start, *drives)
+            return states_by_adjoint(advance, transition, held, start, *drives)[1:]
 
         def part(_, steps):
             start, drives, context = steps
@@ -138,7 +138,7 @@ class ChunkedRoll(AbstractRoll):
             whole = gains[-1]
             held = transition.hold(whole)
             after = states_by_adjoint(hop, whole, held, first, added[1:], None)
-            states = jnp.concatenate([theta[None], first[None], after])
+            states = jnp.concatenate([theta[None], after])
             return states[:-1], states[-1]
 
         def jump(state, chunk):

@@ -61,24 +61,24 @@ class SequentialRoll(AbstractRoll):
         fresh: Fresh | None = None,
     ) -> tuple[Output, Weights]:
         def twice(theta, steps):
-            theta = moved(self._step(transition), theta, *steps)
-            return theta, theta
+            return moved(self._step(transition), theta, *steps), theta
 
         def states(theta, *steps):
             if self.limit is None:
                 return states_by_adjoint(
                     advance, transition, transition.held(), theta, *steps
                 )
-            return lax.scan(twice, theta, steps)[1]
+            last, before = lax.scan(twice, theta, steps)
+            return jnp.concatenate([before, last[None]])
 
         if self.segment is None:
-            thetas = jnp.concatenate([theta[None], states(theta, dxs, moves, fresh)])
+            thetas = states(theta, dxs, moves, fresh)
             return read(thetas, context), thetas[-1]
 
         def part(theta, steps):
             *steps, context = steps
-            thetas = states(theta, *steps)
-            return thetas[-1], read(thetas, context)
+            after = states(theta, *steps)[1:]
+            return after[-1], read(after, context)
 
         steps = *after_a_rest(dxs, moves, fresh), context
         theta, outputs = scan_in_segments(part, theta, steps, self.segment)
