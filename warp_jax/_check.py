@@ -5,10 +5,8 @@ tell raises the same where the values are at hand, and goes through `equinox.err
 inside `jit`, which the environment variable `EQX_ON_ERROR=off` switches off.
 """
 
-import contextlib
-import contextvars
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
 import equinox as eqx
 import jax
@@ -17,23 +15,14 @@ import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Int
 
-
-_poisons = contextvars.ContextVar("_poisons", default=False)
-
-
-@contextlib.contextmanager
-def poisoning() -> Iterator[None]:
-    """Makes what is traced meanwhile give NaN in place of an error: where an error on one
-    device would leave all others waiting for it.
-    """
-    token = _poisons.set(True)
-    try:
-        yield
-    finally:
-        _poisons.reset(token)
+from ._devices import several_devices
 
 
 def _poisoned(tree, bad: Bool[Array, ""]):
+    """Returns NaN in place of an error: one device that raises it would leave all others
+    waiting.
+    """
+
     def poison(leaf):
         return jnp.where(bad, jnp.nan, leaf) if eqx.is_inexact_array(leaf) else leaf
 
@@ -193,7 +182,7 @@ def check_values(array, bad: Bool[Array, ""], message: str):
         if bad:
             raise ValueError(message)
         return array
-    if _poisons.get():
+    if several_devices():
         return _poisoned(array, bad)
     return eqx.error_if(array, bad, message)
 
@@ -218,7 +207,7 @@ def check_steps(
         if bad:
             raise ValueError(message.format(f"step {find(*operands)} of {length}"))
         return array
-    if _poisons.get():
+    if several_devices():
         return _poisoned(array, bad)
     # Of a batch equinox reports the largest index, and the earliest step is wanted.
     index = _found(bad, operands, find=find, length=length)

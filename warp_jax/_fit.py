@@ -15,8 +15,9 @@ from jax.sharding import Mesh
 from jaxtyping import Array, PyTree
 
 from ._batches import in_order, Supply
-from ._check import check_integer, poisoning
+from ._check import check_integer
 from ._checkpoints import Checkpoints
+from ._devices import on_several_devices
 from ._layout import lay_out, Layout, Placement
 from ._save import Path
 from ._training import (
@@ -285,8 +286,7 @@ def _update(
     model = trained.model
     key = jr.fold_in(key, step)
     losing = eqx.filter_value_and_grad(carrying, has_aux=True)
-    # One device that raises an error would leave the others waiting.
-    with contextlib.nullcontext() if layout is None else poisoning():
+    with contextlib.nullcontext() if layout is None else on_several_devices():
         (value, carry), gradient = losing(model, loss, batch, key, trained.carry)
     if layout is not None:
         gradient = layout.placed(gradient)

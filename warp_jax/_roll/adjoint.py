@@ -21,6 +21,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._types import Mask, Weights
 from .base import Fresh, moved
+from .merged import over_all_steps
 from .segments import read_in_turns
 
 
@@ -136,8 +137,8 @@ def scan_by_adjoint(
         last, (outputs, records) = lax.scan(turn, carry, (inputs, taps))
         return (last, outputs), taken(outputs, records, carry, inputs)
 
-    def calling(learnt, given):
-        parameters = eqx.combine(learnt, eqx.combine(given, static)[1])
+    def calling(learnt, arrays):
+        parameters = eqx.combine(learnt, eqx.combine(arrays, static[1]))
         return tuple(
             functools.partial(site.call, of) for site, of in zip(sites, parameters)
         )
@@ -146,14 +147,14 @@ def scan_by_adjoint(
         taps = untapped() if taps is None else taps
         learnt, arrays, given = context
         add = functools.partial(jax.tree.map, jnp.add)
-        return scan(calling(learnt, given), add, arrays, given, taps)
+        return scan(calling(learnt, given[1]), add, arrays, given, taps)
 
     def pulled(arguments):
         (learnt, arrays, given), slopes = arguments
         plain_of = lambda arrays, taps: plain((learnt, arrays, given), taps)  # noqa: E731
         return jax.vjp(plain_of, arrays, untapped(), has_aux=True)[1](slopes)
 
-    def steps(learnt, given, began):
+    def steps(learnt, fixed, began, sequences=1):
         def all_steps(site, call, inputs):
             def once(inputs):
                 return call(*inputs)
@@ -161,9 +162,9 @@ def scan_by_adjoint(
             if site.footprint > 1:
                 # What a call holds is larger than its inputs, from which it is made again.
                 once = jax.checkpoint(once, prevent_cse=False)
-            return read_in_turns(once, inputs, site.footprint)
+            return read_in_turns(once, inputs, site.footprint, sequences)
 
-        return tuple(map(all_steps, sites, calling(learnt, given), began))
+        return tuple(map(all_steps, sites, calling(learnt, fixed), began))
 
     context = learnt, arrays, given
     held = tuple(site.held for site in sites)
@@ -219,7 +220,7 @@ def _all_steps(steps, plain, learnt, began, context):
     """Returns all steps as a function of their parameters alone: on what they were taken
     depends on these too, but that part of the gradient is the scan's.
     """
-    return steps(learnt, context[2], began)
+    return steps(learnt, context[2][1], began)
 
 
 _in_parameters = jax.custom_jvp(_all_steps, nondiff_argnums=(0, 1))
@@ -229,8 +230,13 @@ _in_parameters = jax.custom_jvp(_all_steps, nondiff_argnums=(0, 1))
 def _in_parameters_jvp(steps, plain, primals, tangents):
     learnt, began, context = primals
     began = _known(lambda context: plain(context)[1], began, context)
-    of = lambda learnt: steps(learnt, context[2], began)  # noqa: E731
-    return jax.jvp(of, (learnt,), tangents[:1])
+
+    def change(shared, began, sequences):
+        learnt, moved, fixed = shared
+        of = lambda learnt: steps(learnt, fixed, began, sequences)  # noqa: E731
+        return jax.jvp(of, (learnt,), (moved,))
+
+    return over_all_steps(change, (learnt, tangents[0], context[2][1]), began)
 
 
 def _result(plain, pulled, result, pull, context, arrays, states):

@@ -67,13 +67,16 @@ def scan_in_segments(
 
 
 def read_in_turns(
-    read: Callable[[PyTree[Array]], PyTree[Array]], steps: PyTree[Array], footprint: int
+    read: Callable[[PyTree[Array]], PyTree[Array]],
+    steps: PyTree[Array],
+    footprint: int,
+    sequences: int = 1,
 ) -> PyTree[Array]:
-    """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers, where
-    one reading holds `footprint`.
+    """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers of each
+    of so many sequences, where one reading holds `footprint`.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
-    count = max(1, AT_ONCE // footprint)
+    count = max(1, AT_ONCE // footprint) * sequences
     if count >= length:
         return jax.vmap(read)(steps)
     # Turns of equal length: to fill up the last one takes a copy of all, and idle readings.
