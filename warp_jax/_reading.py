@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 from ._coordinates import AbstractCoordinates
 from ._decoder import AbstractDecoder
 from ._resets import Segments
-from ._roll import read_in_turns
+from ._roll import over_all_steps, read_in_turns
 from ._transition import Reduction
 from ._types import Output, State, Weights
 
@@ -54,13 +54,31 @@ class Reader(eqx.Module):
     whole: bool = eqx.field(static=True)
 
     def __call__(self, states: Float[Array, "t m"], context: PyTree[Array]) -> Output:
-        def read(step) -> Output:
-            state, x, t, query, segment = step
-            if self.thetas is not None:
-                state = self.thetas(state, segment)
-            return self.decoder(State(state, x, t), self.coordinates(query))
+        arrays, rest = eqx.partition(self, eqx.is_array)
+        steps = states, *context
 
-        if self.whole:
-            # The states are held already; what their networks compute need not be.
-            read = jax.checkpoint(read)
-        return read_in_turns(read, (states, *context), self.footprint)
+        def read(arrays, step):
+            return eqx.combine(arrays, rest)._one(step)
+
+        # A decoder may be made of functions that hold what is differentiated.
+        first = jax.tree.map(lambda array: array[0], steps)
+        read, held = jax.closure_convert(read, arrays, first)
+
+        def all_steps(shared, steps, sequences):
+            arrays, held = shared
+
+            def one(step):
+                return read(arrays, step, *held)
+
+            if self.whole:
+                # The states are held already; what their networks compute need not be.
+                one = jax.checkpoint(one)
+            return read_in_turns(one, steps, self.footprint, sequences)
+
+        return over_all_steps(all_steps, (arrays, held), steps)
+
+    def _one(self, step: PyTree[Array]) -> Output:
+        state, x, t, query, segment = step
+        if self.thetas is not None:
+            state = self.thetas(state, segment)
+        return self.decoder(State(state, x, t), self.coordinates(query))

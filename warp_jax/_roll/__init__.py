@@ -12,6 +12,7 @@ from .base import (
 from .chunked import ChunkedRoll as ChunkedRoll
 from .convolution import ConvolutionRoll as ConvolutionRoll
 from .driven import scan_driven as scan_driven
+from .merged import over_all_steps as over_all_steps
 from .segments import (
     read_in_turns as read_in_turns,
     scan_in_segments as scan_in_segments,

@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, PyTree
 
 from .._types import Mask, Weights
 from .base import Fresh, moved
-from .merged import over_all_steps
+from .merged import merged
 from .segments import read_in_turns
 
 
@@ -236,7 +236,7 @@ def _in_parameters_jvp(steps, plain, primals, tangents):
         of = lambda learnt: steps(learnt, fixed, began, sequences)  # noqa: E731
         return jax.jvp(of, (learnt,), (moved,))
 
-    return over_all_steps(change, (learnt, tangents[0], context[2][1]), began)
+    return merged(change, (learnt, tangents[0], context[2][1]), began)
 
 
 def _result(plain, pulled, result, pull, context, arrays, states):

@@ -1,7 +1,10 @@
-"""steps -> outputs of each: with those of a batch of sequences as one axis."""
+"""steps -> outputs of each: differentiated, with those of a batch as one axis."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
@@ -9,30 +12,58 @@ from jaxtyping import Array, PyTree
 from .._devices import several_devices
 
 
+# (shared, steps, sequences) -> outputs: of arrays with a leading axis, along which lie the
+# steps of so many sequences, each taken alone.
+OverSteps = Callable[[PyTree[Array], PyTree[Array], int], Any]
+
+
 def over_all_steps(
-    function: Callable[[PyTree[Array], PyTree[Array], int], PyTree[Array]],
-    shared: PyTree[Array],
-    steps: PyTree[Array],
+    function: OverSteps, shared: PyTree[Array], steps: PyTree[Array]
 ) -> PyTree[Array]:
-    """Returns `function(shared, steps, 1)`, which takes each step alone.
+    """Returns `function(shared, steps, 1)`, which closes over nothing differentiated; its
+    derivative is `merged`.
+    """
+    return _over_all_steps(function, shared, steps)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _over_all_steps(function, shared, steps):
+    return function(shared, steps, 1)
+
+
+@_over_all_steps.defjvp
+def _over_all_steps_jvp(function, primals, tangents):
+    arrays, others = eqx.partition(primals, eqx.is_inexact_array)
+    changes = jax.tree.map(
+        lambda array, change: change if eqx.is_inexact_array(array) else None,
+        primals,
+        tangents,
+    )
+
+    def change(shared, steps, sequences):
+        arrays, others, changes = zip(shared, steps)
+        of = lambda *arrays: function(*eqx.combine(arrays, others), sequences)  # noqa: E731
+        return jax.jvp(of, arrays, changes)
+
+    return merged(change, *zip(arrays, others, changes))
+
+
+def merged(
+    function: OverSteps, shared: PyTree[Array], steps: PyTree[Array]
+) -> PyTree[Array]:
+    """Returns `function(shared, steps, 1)`, for a rule that tells a derivative.
 
     Under a `jax.vmap` over sequences that share `shared`, the steps of all of them are
     one axis: a gradient in what is shared is then a product that contracts one axis, not
     two, and to go over the steps in turns moves no memory about.
-
-    **Arguments:**
-
-    - `function`: `(shared, steps, sequences) -> outputs`, the steps and outputs arrays
-        with a leading axis, along which lie those of so many sequences.
-    - `shared`, `steps`: what it is called with; it closes over nothing differentiated.
     """
-    merged = []
+    counts = []
 
     def alone(shared, steps):
         return function(shared, steps, 1)
 
     def rule(count, batched, shared, steps):
-        merged.append(count)
+        counts.append(count)
         # One axis cannot lie on several devices by the sequences that are part of it.
         apart = several_devices() or not jax.sharding.get_abstract_mesh().empty
         if apart or any(jax.tree.leaves(batched[0])):
@@ -50,8 +81,12 @@ def over_all_steps(
                 array = array.reshape(-1, count, *array.shape[1:])
                 return jnp.swapaxes(array, 0, 1)
 
-            outputs = function(shared, jax.tree.map(merge, steps, batched[1]), count)
-            outputs = jax.tree.map(part, outputs)
+            def further(shared, steps, sequences):
+                return function(shared, steps, count * sequences)
+
+            # There may be another `vmap` around this one.
+            steps = jax.tree.map(merge, steps, batched[1])
+            outputs = jax.tree.map(part, merged(further, shared, steps))
         return outputs, jax.tree.map(lambda _: True, outputs)
 
     batching = jax.custom_batching.custom_vmap(alone)
@@ -59,4 +94,4 @@ def over_all_steps(
     outputs = batching(shared, steps)
     # Where no `vmap` has called the rule there is nothing to merge, and what JAX has noted
     # in its place could not be transposed.
-    return outputs if merged else alone(shared, steps)
+    return outputs if counts else alone(shared, steps)
