@@ -45,7 +45,7 @@ STATES = {
     "MSD": (MSD, LOW_RANK, 0.26),
     "ETT": (ETT, LOW_RANK, 0.43),
     "MNIST": (MNIST, LOW_RANK, 0.6),
-    "ICL": (ICL, LOW_RANK, 0.1),
+    "ICL": (ICL, LOW_RANK, 0.14),
     "ICL, dense": (ICL, DENSE, 3.6),
 }
 
