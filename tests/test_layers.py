@@ -8,6 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1] / "warp_jax"
 ROWS = (
+    {"_devices"},
     {"_types", "_check", "_precision"},
     {
         "_abstract_model",
