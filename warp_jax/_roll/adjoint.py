@@ -27,6 +27,8 @@ from .segments import read_in_turns
 
 # What the backward pass of a scan knows those outputs of its sites by that it keeps.
 GIVEN = "given by a site"
+# In at least so many turns all steps of a site are taken that holds more than its inputs.
+TURNS = 4
 
 
 class Site(NamedTuple):
@@ -162,7 +164,8 @@ def scan_by_adjoint(
             if site.footprint > 1:
                 # What a call holds is larger than its inputs, from which it is made again.
                 once = jax.checkpoint(once, prevent_cse=False)
-            return read_in_turns(once, inputs, site.footprint, sequences)
+            least = TURNS if site.footprint > 1 else 1
+            return read_in_turns(once, inputs, site.footprint, sequences, least)
 
         return tuple(map(all_steps, sites, calling(learnt, fixed), began))
 

@@ -71,12 +71,14 @@ def read_in_turns(
     steps: PyTree[Array],
     footprint: int,
     sequences: int = 1,
+    least: int = 1,
 ) -> PyTree[Array]:
     """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers of each
-    of so many sequences, where one reading holds `footprint`.
+    of so many sequences, where one reading holds `footprint`; in at least so many turns.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     count = max(1, AT_ONCE // footprint) * sequences
+    count = min(count, max(sequences, length // least))
     if count >= length:
         return jax.vmap(read)(steps)
     # Turns of equal length: to fill up the last one takes a copy of all, and idle readings.
