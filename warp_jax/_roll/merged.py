@@ -57,6 +57,27 @@ def merged(
     one axis: a gradient in what is shared is then a product that contracts one axis, not
     two, and to go over the steps in turns moves no memory about.
     """
+    # JAX is handed lists of arrays: of trees with a `None` its rule has no derivative.
+    (shared, shared_like), (steps, steps_like) = map(jax.tree.flatten, (shared, steps))
+    likes = []
+
+    def flat(shared, steps, sequences):
+        shared = jax.tree.unflatten(shared_like, shared)
+        steps = jax.tree.unflatten(steps_like, steps)
+        outputs, like = jax.tree.flatten(function(shared, steps, sequences))
+        likes.append(like)
+        return outputs
+
+    outputs = _merged(flat, shared, steps)
+    return jax.tree.unflatten(likes[0], outputs)
+
+
+def _merged(
+    function: Callable[[list[Array], list[Array], int], list[Array]],
+    shared: list[Array],
+    steps: list[Array],
+) -> list[Array]:
+    """Returns the same, of lists."""
     counts = []
 
     def alone(shared, steps):
@@ -66,9 +87,13 @@ def merged(
         counts.append(count)
         # One axis cannot lie on several devices by the sequences that are part of it.
         apart = several_devices() or not jax.sharding.get_abstract_mesh().empty
-        if apart or any(jax.tree.leaves(batched[0])):
-            axes = jax.tree.map(lambda mapped: 0 if mapped else None, tuple(batched))
+        if any(batched[0]) or (apart and any(batched[1])):
+            axes = tuple([0 if one else None for one in part] for part in batched)
             outputs = jax.vmap(alone, axes)(shared, steps)
+        elif not any(batched[1]):
+            # As where of a value and its change the change alone is a batch.
+            outputs = alone(shared, steps)
+            return outputs, [False] * len(outputs)
         else:
             # A scan has put the time first, in memory too.
             def merge(array, mapped):
@@ -85,9 +110,9 @@ def merged(
                 return function(shared, steps, count * sequences)
 
             # There may be another `vmap` around this one.
-            steps = jax.tree.map(merge, steps, batched[1])
-            outputs = jax.tree.map(part, merged(further, shared, steps))
-        return outputs, jax.tree.map(lambda _: True, outputs)
+            steps = list(map(merge, steps, batched[1]))
+            outputs = list(map(part, _merged(further, shared, steps)))
+        return outputs, [True] * len(outputs)
 
     batching = jax.custom_batching.custom_vmap(alone)
     batching.def_vmap(rule)

@@ -14,6 +14,8 @@ from jaxtyping import Array, PyTree
 KEPT = 2**22
 # Numbers that the readings of one sequence hold at a time.
 AT_ONCE = 2**15
+# Numbers that are not worth a turn of their own.
+FEW = 2**12
 
 
 def segment_for(length: int, numbers: int) -> int | None:
@@ -74,11 +76,12 @@ def read_in_turns(
     least: int = 1,
 ) -> PyTree[Array]:
     """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers of each
-    of so many sequences, where one reading holds `footprint`; in at least so many turns.
+    of so many sequences, where one reading holds `footprint`; in at least so many turns
+    of `FEW` numbers or more.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     count = max(1, AT_ONCE // footprint) * sequences
-    count = min(count, max(sequences, length // least))
+    count = min(count, max(FEW // footprint * sequences, length // least))
     if count >= length:
         return jax.vmap(read)(steps)
     # Turns of equal length: to fill up the last one takes a copy of all, and idle readings.
