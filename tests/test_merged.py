@@ -9,6 +9,7 @@ import jax.random as jr
 import pytest
 
 import warp_jax as wj
+from warp_jax._roll.segments import FEW, read_in_turns
 
 from .helpers import assert_close, equations, make_model, make_sequence
 from .oracle import Choices
@@ -188,3 +189,12 @@ def test_a_decoder_may_hold_what_is_differentiated(choices, double):
 
     want = jnp.mean(jax.vmap(model)(batch))
     assert_close(jax.jit(jax.grad(loss))(2.0), want)
+
+
+@pytest.mark.parametrize("sequences", (1, 3))
+@pytest.mark.parametrize("length", (1, 2, 3, 5, 17))
+def test_few_steps_of_what_holds_much(length, sequences):
+    """As of one wide layer, where there are fewer steps than turns."""
+    steps = jnp.arange(1.0, length * sequences + 1)
+    got = read_in_turns(jnp.square, steps, 2 * FEW, sequences, 4)
+    assert_close(got, steps**2)

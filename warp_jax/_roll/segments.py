@@ -81,7 +81,8 @@ def read_in_turns(
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     count = max(1, AT_ONCE // footprint) * sequences
-    count = min(count, max(FEW // footprint * sequences, length // least))
+    few = max(1, FEW // footprint) * sequences
+    count = min(count, max(few, length // least))
     if count >= length:
         return jax.vmap(read)(steps)
     # Turns of equal length: to fill up the last one takes a copy of all, and idle readings.
