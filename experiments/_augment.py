@@ -127,6 +127,43 @@ class Jitter(AbstractAugmentation):
         return xs + self.strength * jr.normal(key, xs.shape, xs.dtype)
 
 
+class Shift(AbstractAugmentation):
+    """Moves a picture, which is a series of pixels row by row, by whole pixels; the pixels
+    of its edge go on where it comes from.
+
+    How far it goes down and how far to the right is uniform over what is allowed.
+
+    **Arguments:**
+
+    - `shape`: rows and columns of the picture.
+    - `strength`: pixels that it moves at most, each way.
+    """
+
+    shape: tuple[int, int] = eqx.field(static=True)
+    strength: int = eqx.field(static=True)
+
+    def __init__(self, shape: tuple[int, int], strength: int):
+        if strength < 0 or not float(strength).is_integer():
+            raise ValueError(
+                f"`Shift(shape, strength)` needs whole pixels, 0 or more; got {strength!r}."
+            )
+        self.shape = shape
+        self.strength = int(strength)
+
+    def change(self, xs, mask, key):
+        rows, columns = self.shape
+        if len(xs) != rows * columns:
+            raise ValueError(
+                f"`Shift({self.shape}, ...)` needs series of {rows * columns} pixels; got "
+                f"{len(xs)} steps. Is `shape` that of the pictures?"
+            )
+        down, right = jr.randint(key, (2,), -self.strength, self.strength + 1)
+        picture = xs.reshape(rows, columns, -1)
+        picture = picture[jnp.clip(jnp.arange(rows) - down, 0, rows - 1)]
+        picture = picture[:, jnp.clip(jnp.arange(columns) - right, 0, columns - 1)]
+        return picture.reshape(xs.shape)
+
+
 class Chain(AbstractAugmentation):
     """Several changes, one after another, each with a key of its own.
 

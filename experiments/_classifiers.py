@@ -10,7 +10,7 @@ import jax.random as jr
 
 import warp_jax as wj
 
-from ._augment import AbstractAugmentation, Chain, Jitter, Scale, TimeWarp
+from ._augment import AbstractAugmentation, Chain, Jitter, Scale, Shift, TimeWarp
 
 
 # Of series with unit deviation in each channel. Not tuned.
@@ -84,9 +84,9 @@ PIXELS = Defaults(
     rates=(1e-2,),
     steps={"quick": 250, "paper": 20_000},
     quick=("subspace", "LRU"),
-    strong_cycles=(50.0, 100.0),
+    strong_cycles=(50.0,),
     strong_dropouts=(0.0, 0.1),
-    augmentation=Chain(),
+    augmentation=Shift((28, 28), 2),
 )
 DEFAULTS = {
     "BasicMotions": Defaults(rank_cycles=10.0, mode_cycles=10.0),

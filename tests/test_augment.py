@@ -7,7 +7,15 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
-from experiments._augment import Augmented, augmented, Chain, Jitter, Scale, TimeWarp
+from experiments._augment import (
+    Augmented,
+    augmented,
+    Chain,
+    Jitter,
+    Scale,
+    Shift,
+    TimeWarp,
+)
 from experiments._data import Split
 from experiments._tasks import Classification
 
@@ -82,10 +90,27 @@ def test_a_chain_is_its_changes_in_order(double):
     assert_same(Chain()(xs, mask, jr.key(5)), xs)
 
 
+def test_a_picture_is_moved_whole_and_its_edge_goes_on():
+    rows, columns, most = 4, 5, 2
+    shift = Shift((rows, columns), most)
+    picture = np.random.default_rng(0).normal(size=(rows, columns, 2)).astype("float32")
+    xs = jnp.asarray(picture.reshape(-1, 2))
+    padded = np.pad(picture, ((most, most), (most, most), (0, 0)), mode="edge")
+    allowed = {
+        padded[down : down + rows, right : right + columns].tobytes()
+        for down in range(2 * most + 1)
+        for right in range(2 * most + 1)
+    }
+    keys = jr.split(jr.key(0), 400)
+    moved = np.asarray(jax.jit(jax.vmap(lambda k: shift(xs, None, k)))(keys))
+    got = {each.reshape(picture.shape).tobytes() for each in moved}
+    assert got == allowed and len(allowed) == 25
+
+
 @pytest.mark.parametrize("mask", MASKS)
 def test_without_strength_nothing_changes_to_the_last_bit(mask, precision):
     xs = jnp.asarray(series())
-    kind = Chain(TimeWarp(0.0), Scale(0.0), Jitter(0.0))
+    kind = Chain(TimeWarp(0.0), Scale(0.0), Jitter(0.0), Shift((3, 3), 0))
     assert_same(jax.jit(kind)(xs, MASKS[mask], jr.key(0)), xs)
 
 
@@ -141,6 +166,12 @@ def test_a_task_trains_on_changed_series_and_is_judged_on_those_that_are():
         (lambda: Scale(float("nan")), "got nan"),
         (lambda: Jitter(float("inf")), "got inf"),
         (lambda: TimeWarp(0.1, knots=1), "got 1"),
+        (lambda: Shift((2, 2), -1), "whole pixels, 0 or more; got -1"),
+        (lambda: Shift((2, 2), 0.5), "got 0.5"),
+        (
+            lambda: Shift((2, 2), 1)(jnp.zeros((5, 1)), None, jr.key(0)),
+            "`Shift((2, 2), ...)` needs series of 4 pixels; got 5 steps",
+        ),
     ),
 )
 def test_a_strength_that_means_nothing_is_refused(make, said):

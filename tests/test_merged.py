@@ -9,7 +9,8 @@ import jax.random as jr
 import pytest
 
 import warp_jax as wj
-from warp_jax._roll.segments import FEW, read_in_turns
+from warp_jax._roll import segments
+from warp_jax._roll.segments import AT_ONCE, ENOUGH, FEW, read_in_turns
 
 from .helpers import assert_close, equations, make_model, make_sequence
 from .oracle import Choices
@@ -198,3 +199,32 @@ def test_few_steps_of_what_holds_much(length, sequences):
     steps = jnp.arange(1.0, length * sequences + 1)
     got = read_in_turns(jnp.square, steps, 2 * FEW, sequences, 4)
     assert_close(got, steps**2)
+
+
+@pytest.mark.parametrize("enough", (1, 4))
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("choices", MODELS)
+def test_readings_of_a_batch_in_turns(choices, run, enough, monkeypatch, double):
+    loss, weights, batch = make(choices, run)
+    want = jax.jit(gradient_of_batch, static_argnums=0)(loss, weights, batch)
+    monkeypatch.setattr(segments, "AT_ONCE", 50)
+    monkeypatch.setattr(segments, "ENOUGH", enough)
+    loss, *_ = make(choices, run)
+    got = jax.jit(gradient_of_batch, static_argnums=0)(loss, weights, batch)
+    assert_close(got, want)
+
+
+@pytest.mark.parametrize("sequences, at_once", ((1, 2), (8, ENOUGH), (256, 512)))
+def test_readings_of_a_batch_do_not_wait_for_what_they_share(sequences, at_once):
+    """A reading is a product with a matrix that is fetched for each turn."""
+
+    def read(steps):
+        return read_in_turns(jnp.sin, steps, AT_ONCE // 2, sequences)
+
+    program = jax.make_jaxpr(read)(jnp.ones(1024))
+    read_at_once = {
+        equation.invars[0].aval.shape
+        for equation in equations(program.jaxpr)
+        if equation.primitive.name == "sin"
+    }
+    assert read_at_once == {(at_once,)}

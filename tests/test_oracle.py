@@ -161,6 +161,7 @@ def test_long_sequences_are_rolled_and_read_in_parts(
     monkeypatch.setattr(segments, "KEPT", 100)
     monkeypatch.setattr(auto, "KEPT", 100)
     monkeypatch.setattr(segments, "AT_ONCE", 50)
+    monkeypatch.setattr(segments, "ENOUGH", 1)
     wide = eqx.filter_eval_shape(lambda: wj.DenseTransition(2000, 6))
     assert wj.AutoRoll().resolve(wide, 64) == wj.SequentialRoll(segment=8)
     check(Case(Choices(transition, "learnt"), 17))

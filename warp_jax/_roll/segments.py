@@ -16,6 +16,8 @@ KEPT = 2**22
 AT_ONCE = 2**15
 # Numbers that are not worth a turn of their own.
 FEW = 2**12
+# Readings of a batch at which a product with what they share no longer waits for memory.
+ENOUGH = 256
 
 
 def segment_for(length: int, numbers: int) -> int | None:
@@ -76,11 +78,13 @@ def read_in_turns(
     least: int = 1,
 ) -> PyTree[Array]:
     """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers of each
-    of so many sequences, where one reading holds `footprint`; in at least so many turns
-    of `FEW` numbers or more.
+    of so many sequences, where one reading holds `footprint`, but of several sequences
+    `ENOUGH`; in at least so many turns of `FEW` numbers or more.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     count = max(1, AT_ONCE // footprint) * sequences
+    if sequences > 1:
+        count = max(count, ENOUGH)
     few = max(1, FEW // footprint) * sequences
     count = min(count, max(few, length // least))
     if count >= length:
