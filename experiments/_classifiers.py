@@ -38,8 +38,8 @@ class Defaults:
     - `rates`: learning rates that are tried.
     - `steps`: updates, by preset.
     - `quick`: what the quick preset has, where `--models` does not say.
-    - `strong_modes`, `strong_cycles`, `strong_dropouts`: of the stronger models; each is
-        tried with each of the cycles and dropouts.
+    - `strong_modes`, `strong_drives`, `strong_cycles`, `strong_dropouts`: of the stronger
+        models; every drive is tried with each of the cycles and dropouts.
     - `augmentation`: of what the stronger models train on.
     """
 
@@ -62,8 +62,11 @@ class Defaults:
         "random convolutions",
     )
     strong_modes: int = 128
+    strong_drives: dict[str, wj.AbstractPairwiseDrive] = dataclasses.field(
+        default_factory=lambda: {"increments": wj.Increments(), "values": wj.Values()}
+    )
     strong_cycles: tuple[float, ...] = (3.0, 8.0)
-    strong_dropouts: tuple[float, ...] = (0.3, 0.6)
+    strong_dropouts: tuple[float, ...] = (0.4,)
     augmentation: AbstractAugmentation = AUGMENTATION
 
     def width(self, classes: int) -> int:
@@ -84,6 +87,7 @@ PIXELS = Defaults(
     rates=(1e-2,),
     steps={"quick": 250, "paper": 20_000},
     quick=("subspace", "LRU"),
+    strong_drives={"increments": wj.Increments()},
     strong_cycles=(50.0,),
     strong_dropouts=(0.0, 0.1),
     augmentation=Shift((28, 28), 2),

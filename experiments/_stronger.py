@@ -1,5 +1,6 @@
 """What helps in classification, all together: for WARP, and for an LRU with the same."""
 
+import itertools
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from ._classifiers import Candidates, Defaults
 from ._rivals import Maker, rival, stacked
 from ._run import count
 from ._tasks import PooledClassification
-from .baselines import Gated, LRU, Thinned
+from .baselines import Driven, Gated, LRU, Thinned
 
 
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
@@ -29,12 +30,13 @@ def warp(
     classes: int,
     *,
     length: int,
+    drive: wj.AbstractPairwiseDrive,
     cycles: float,
     dropout: float,
     key: Any,
 ) -> wj.WARP:
     """Returns a WARP with many harmonic modes, of which whole ones are left out in
-    training, driven by a causal convolution's increments.
+    training, driven by what `drive` makes of a causal convolution.
     """
     network_key, drive_key, mode_key, map_key = jr.split(key, 4)
     width = defaults.width(classes)
@@ -48,7 +50,9 @@ def warp(
         decoder=decoder,
         transition=wj.ModeDropout(subspace, dropout),
         initial=wj.LearntInitial(decoder.flatten(network)),
-        drive=wj.CausalConvolution(channels, EMBEDDED, SEEN, key=drive_key),
+        drive=wj.CausalConvolution(
+            channels, EMBEDDED, SEEN, drive=drive, key=drive_key
+        ),
     )
 
 
@@ -99,21 +103,27 @@ def lru(
     classes: int,
     *,
     length: int,
+    drive: wj.AbstractPairwiseDrive,
     cycles: float,
     dropout: float,
     key: Any,
 ) -> Thinned:
-    """Returns an LRU with the same, of as many parameters as `warp`."""
-    choice = {"length": length, "cycles": cycles, "dropout": dropout, "key": key}
+    """Returns an LRU with the same, of as many parameters as `warp`; its convolution is
+    within its blocks, of what `drive` makes of the observations.
+    """
+    choice = {"drive": drive, "cycles": cycles, "dropout": dropout}
     model = rival(
         harmonic(cycles),
         channels,
         classes,
         length=length,
-        parameters=count(warp(defaults, channels, classes, **choice)),
+        parameters=count(
+            warp(defaults, channels, classes, length=length, key=key, **choice)
+        ),
         key=key,
     )
-    return Thinned(model, dropout)
+    driven = Driven(model.cell, model.decoder, model.coordinates, drive)
+    return Thinned(driven, dropout)
 
 
 STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger": lru}
@@ -122,22 +132,28 @@ STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger"
 def stronger(
     name: str, defaults: Defaults, channels: int, classes: int, *, length: int, key: Any
 ) -> Candidates:
-    """Returns a model at every choice that validation data has: as many cycles and as
-    large a dropout as `defaults` lists.
+    """Returns a model at every choice that validation data has: driven so, with as many
+    cycles and as large a dropout as `defaults` lists.
 
     - `name`: of `STRONGER`.
     """
     task = Augmented(PooledClassification(by_accuracy=True), defaults.augmentation)
-    models = {}
-    for cycles in defaults.strong_cycles:
-        for dropout in defaults.strong_dropouts:
-            models[f"{cycles:g} cycles, dropout {dropout:g}"] = STRONGER[name](
-                defaults,
-                channels,
-                classes,
-                length=length,
-                cycles=cycles,
-                dropout=dropout,
-                key=key,
-            )
+    every = itertools.product(
+        defaults.strong_drives.items(),
+        defaults.strong_cycles,
+        defaults.strong_dropouts,
+    )
+    models = {
+        f"{driven}, {cycles:g} cycles, dropout {dropout:g}": STRONGER[name](
+            defaults,
+            channels,
+            classes,
+            length=length,
+            drive=drive,
+            cycles=cycles,
+            dropout=dropout,
+            key=key,
+        )
+        for (driven, drive), cycles, dropout in every
+    }
     return Candidates(task, models)

@@ -11,6 +11,7 @@ import warp_jax as wj
 from experiments.baselines import (
     BracketField,
     Controlled,
+    Driven,
     FACTS,
     Field,
     Gated,
@@ -64,6 +65,9 @@ def make(name):
     """Returns a model with every weight off its initial value."""
     if name == "neural ODE":
         return perturbed(neural_ode(2, 3, 2, 4, rate=3.0, key=jr.key(0)))
+    if name == "driven LRU":
+        model = make("LRU")
+        return Driven(model.cell, model.decoder, model.coordinates, wj.Increments())
     return perturbed(recurrent(CELLS[name](jr.key(0)), 2, 5, key=jr.key(1)), 0, 0.1)
 
 
@@ -81,7 +85,7 @@ MODELS = pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW))
-        for name in (*CELLS, "neural ODE")
+        for name in (*CELLS, "driven LRU", "neural ODE")
     ],
 )
 
@@ -117,6 +121,12 @@ def test_a_stream_gives_the_numbers_of_a_batch(name, precision):
     assert_close(final(xs, ts), state)
 
 
+def test_what_is_driven_by_increments_is_given_them(double):
+    plain, (xs, ts) = make("LRU"), sequence()
+    by_hand = np.diff(xs, axis=0, prepend=xs[:1])
+    assert_close(make("driven LRU")(xs, ts), plain(jnp.asarray(by_hand), ts))
+
+
 @MODELS
 def test_padding_is_skipped(name, double):
     model, (xs, ts) = make(name), sequence()
@@ -148,6 +158,9 @@ def test_no_output_knows_a_later_observation(name, double):
     assert np.all(np.triu(slopes, 1) == 0)
     reach = 2 * WINDOW - 1 if name == "short Transformer" else 7
     lower = np.subtract.outer(np.arange(7), np.arange(7))
+    if name == "driven LRU":
+        # The first observation has no increment.
+        lower[0, 0] = -1
     assert np.all(slopes[(lower >= 0) & (lower < reach)] > 0)
     assert wj.forecast(model, xs, 3).shape == (3, 2)
 

@@ -20,7 +20,11 @@ from .helpers import assert_close, assert_same, perturbed
 
 LENGTH, CHANNELS, CLASSES = 7, 2, 3
 SMALL = Defaults(
-    weights=60, strong_modes=8, strong_cycles=(1.0, 2.0), strong_dropouts=(0.5,)
+    weights=60,
+    strong_modes=8,
+    strong_drives={"values": wj.Values()},
+    strong_cycles=(1.0, 2.0),
+    strong_dropouts=(0.5,),
 )
 
 
@@ -101,7 +105,10 @@ def test_both_have_the_same_choices_and_as_many_parameters():
     (task, warps), (own, stacks), (last, lrus) = map(every, STRONGER)
     assert task == own == last
     assert list(warps) == list(stacks) == list(lrus)
-    assert list(warps) == ["1 cycles, dropout 0.5", "2 cycles, dropout 0.5"]
+    assert list(warps) == [
+        "values, 1 cycles, dropout 0.5",
+        "values, 2 cycles, dropout 0.5",
+    ]
     for label, model in warps.items():
         assert model.transition.rate == lrus[label].rate == 0.5
         assert state_size(stacks[label]) > state_size(model) == model.decoder.state_size
@@ -117,7 +124,7 @@ def test_both_have_the_same_choices_and_as_many_parameters():
 @pytest.mark.parametrize("name", STRONGER)
 def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
     task, found = every(name)
-    model = perturbed(found["2 cycles, dropout 0.5"], 1)
+    model = perturbed(found["values, 2 cycles, dropout 0.5"], 1)
     mask = np.arange(LENGTH) < np.array([[LENGTH], [4], [5]])
     xs = np.where(mask[..., None], np.stack([series(s) for s in range(3)]), np.nan)
     batch = Split(xs, np.arange(3), mask)

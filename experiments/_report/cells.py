@@ -7,7 +7,7 @@ from typing import Any
 
 from .._data.series import LEAKING
 from . import figures
-from .entries import better, CHOICE, Entry, Sample, WHOLE
+from .entries import better, CHOICE, chosen, Entry, Sample, WHOLE
 
 
 SHOWS = {"deviation": figures.mean, "spread": figures.spread}
@@ -24,6 +24,7 @@ class Cell:
     preset: str | None = None
     task: str | None = None
     model: str | None = None
+    models: list[str] | None = None
     datasets: list[str] | None = None
     aside: str | None = None
     over: dict[str, Any] | None = None
@@ -42,6 +43,11 @@ class Cell:
         if "metric" not in keys:
             raise ValueError(f"needs a `metric`; got {', '.join(keys)}")
         cell = cls(**keys)
+        if cell.models is not None and (cell.model or cell.metric in WHOLE):
+            raise ValueError(
+                "`models` are chosen among, so there is no `model`, and no metric that is "
+                f"the size of one; got {cell.model!r} and {cell.metric!r}"
+            )
         if cell.show not in SHOWS or cell.digits < 1:
             choices = ", ".join(SHOWS)
             raise ValueError(
@@ -51,13 +57,21 @@ class Cell:
         return cell
 
     def entries(self, entries: Sequence[Entry]) -> list[Entry]:
-        """Returns the entry that the cell chooses, or one for each of its `datasets`."""
+        """Returns the entry that the cell chooses, one for each of its `datasets`; of
+        several `models` what validation data would choose.
+        """
         if self.datasets is not None:
             each = [
                 dataclasses.replace(self, dataset=name, datasets=None)
                 for name in self.datasets
             ]
             return [entry for cell in each for entry in cell.entries(entries)]
+        if self.models is not None:
+            each = [
+                dataclasses.replace(self, model=name, models=None)
+                for name in self.models
+            ]
+            return [chosen([cell.entries(entries)[0] for cell in each])]
         asked = {name: getattr(self, name) for name in CHOICE}
         asked = {name: value for name, value in asked.items() if value is not None}
         found = [

@@ -127,6 +127,41 @@ def _samples(rows: list[dict[str, float]]) -> dict[str, Sample]:
     return {name: Sample(tuple(float(row[name]) for row in rows)) for name in names}
 
 
+def chosen(entries: Sequence[Entry]) -> Entry:
+    """Returns what is there if validation data chooses among several models: of each seed
+    that all have, the figures of the one with the least `validation`, of equal ones the
+    first. Sizes are those of no one model: zero.
+
+    **Raises:** `ValueError` where no seed is common, or a model was not validated.
+    """
+    common = sorted(set.intersection(*(set(entry.seeds) for entry in entries)))
+    names = [entry.model for entry in entries]
+    if not common or any("validation" not in entry.search for entry in entries):
+        raise ValueError(
+            f"to choose among {', '.join(names)} takes a seed that all have, and a "
+            "`validation` of each"
+        )
+
+    def of(entry: Entry, name: str, seed: int) -> float:
+        figures = (entry.metrics | entry.search)[name]
+        return figures.values[entry.seeds.index(seed)]
+
+    best = {s: min(entries, key=lambda e: of(e, "validation", s)) for s in common}
+
+    def samples(kind: str) -> dict[str, Sample]:
+        every = set.intersection(*(set(getattr(entry, kind)) for entry in entries))
+        return {n: Sample(tuple(of(best[s], n, s) for s in common)) for n in every}
+
+    return dataclasses.replace(
+        entries[0],
+        model=" or ".join(names),
+        **dict.fromkeys(WHOLE, 0),
+        seeds=tuple(common),
+        metrics=samples("metrics"),
+        search=samples("search"),
+    )
+
+
 def better(metric: str) -> int:
     """Returns 1 where more is better, -1 where less is, and 0 where neither is known."""
     words = set(metric.split("_"))

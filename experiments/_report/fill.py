@@ -17,6 +17,7 @@ for it under `cells`, the later ones first. There are
 
 - `experiment`, `dataset`, `preset`, `task`, `model`: which entry. What is left out must not
   be needed to tell entries apart. `datasets` in place of `dataset`: the mean over several.
+  `models` in place of `model`: of each seed the one with the least `validation`.
 - `metric`: of the entry; also `parameters`, `state_size`, `steps`, `validation`,
   `learning_rate`, `seconds`. `aside`: another one, in brackets.
 - `over`: keys of another cell, by whose mean this one's is divided.

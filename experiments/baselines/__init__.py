@@ -9,6 +9,7 @@ from .controlled import (
     SignatureField as SignatureField,
 )
 from .dlinear import DLinear as DLinear
+from .driven import Driven as Driven
 from .facts import FACTS as FACTS
 from .gated import Gated as Gated
 from .gru import GRU as GRU

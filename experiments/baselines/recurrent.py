@@ -189,6 +189,10 @@ class Recurrent(wj.AbstractModel):
     def read(self, state, time) -> Any:
         return self.decoder(state, self.coordinates(jnp.asarray(time, state.x.dtype)))
 
+    def _inputs(self, xs, ts, mask, state) -> Float[Array, "t d"]:
+        """Returns what the cell is given at each step."""
+        return xs
+
     def _after(self, carry, x, t) -> wj.State:
         theta = self.cell.hidden(carry)
         return wj.State(theta, x, jnp.asarray(t, x.dtype), hidden=carry)
@@ -199,7 +203,7 @@ class Recurrent(wj.AbstractModel):
         """
         mask = jnp.ones(len(xs), bool) if mask is None else mask
         carry = None if state is None else state.hidden
-        hidden, carry = self.cell.roll(carry, xs, mask)
+        hidden, carry = self.cell.roll(carry, self._inputs(xs, ts, mask, state), mask)
         # The latest valid observation; before any, the first or the one that went before.
         before = (xs[0], ts[0]) if state is None else (state.x, state.t)
         x, t = held((xs, ts), before, mask)

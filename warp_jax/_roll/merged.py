@@ -17,21 +17,17 @@ from .._devices import several_devices
 OverSteps = Callable[[PyTree[Array], PyTree[Array], int], Any]
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
 def over_all_steps(
     function: OverSteps, shared: PyTree[Array], steps: PyTree[Array]
 ) -> PyTree[Array]:
     """Returns `function(shared, steps, 1)`, which closes over nothing differentiated; its
     derivative is `merged`.
     """
-    return _over_all_steps(function, shared, steps)
-
-
-@functools.partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _over_all_steps(function, shared, steps):
     return function(shared, steps, 1)
 
 
-@_over_all_steps.defjvp
+@over_all_steps.defjvp
 def _over_all_steps_jvp(function, primals, tangents):
     arrays, others = eqx.partition(primals, eqx.is_inexact_array)
     changes = jax.tree.map(
