@@ -1,6 +1,7 @@
 """Runs become records, entries, a page and Markdown."""
 
 import base64
+import dataclasses
 import json
 import re
 
@@ -14,7 +15,8 @@ import warp_jax as wj
 from experiments.__main__ import main
 from experiments._config import Config
 from experiments._report import joined, markdown, page, read
-from experiments._report.entries import Sample
+from experiments._report.cells import Cell
+from experiments._report.entries import chosen, Sample
 from experiments._report.figures import integer, mean, number, spread
 from experiments._run import FRAMES, Run
 
@@ -131,6 +133,38 @@ def test_seeds_are_joined_and_budgets_are_not(tmp_path):
         ValueError, match=r"1\.json and .*again\.json both|a seed counts"
     ):
         joined(read([tmp_path]))
+
+
+def test_validation_chooses_among_models_seed_by_seed(tmp_path):
+    figures = {"GRU": ((0.2, 0.7), (0.4, 0.5)), "LRU": ((0.3, 0.9), (0.1, 0.2))}
+    for seed in range(2):
+        rows = [
+            runs.row(
+                model,
+                {"test_accuracy": of[seed][1], "test_nll": 1.0},
+                validation=of[seed][0],
+            )
+            for model, of in figures.items()
+        ]
+        rows += [runs.row("S5", {"test_accuracy": 0.4}, validation=0.2)][seed:]
+        runs.copy(tmp_path / f"{seed}.json", *rows, seed=seed)
+    entries = joined(read([tmp_path]))
+    cell = Cell.of({"models": ["GRU", "LRU"], "metric": "test_accuracy"})
+    assert cell.sample(entries).values == (0.7, 0.2)
+    (found,) = cell.entries(entries)
+    assert (found.model, found.seeds, found.parameters) == ("GRU or LRU", (0, 1), 0)
+    assert found.search["validation"].values == (0.2, 0.1)
+    # Of equal ones the first, and what not all have is left out.
+    tied = chosen([entry for entry in entries if entry.model in ("S5", "GRU")])
+    assert tied.metrics["test_accuracy"].values == (0.7,) and tied.seeds == (0,)
+    assert set(tied.metrics) == {"test_accuracy"}
+    with pytest.raises(ValueError, match="a `validation` of each"):
+        chosen([entries[0], dataclasses.replace(entries[1], search={})])
+    with pytest.raises(ValueError, match="a seed that all have"):
+        chosen([entries[0], dataclasses.replace(entries[1], seeds=(5, 6))])
+    for wrong in ({"model": "GRU"}, {"metric": "parameters"}):
+        with pytest.raises(ValueError, match="`models` are chosen among"):
+            Cell.of({"models": ["GRU", "LRU"], "metric": "mse"} | wrong)
 
 
 @pytest.mark.parametrize(
