@@ -135,7 +135,7 @@ def table(summary: dict, about: str = "") -> Table:
     for row in summary["results"]:
         figures = [row["metrics"].get(name) for name in names]
         shown.add_row(
-            row["model"],
+            f"{row['model']} (diverged)" if "diverged" in row else row["model"],
             *("" if figure is None else f"{figure:.4g}" for figure in figures),
             *(
                 f"{row[k]:,}" if row[k] else ""

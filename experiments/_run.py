@@ -10,6 +10,7 @@ models/MODEL.eqx     the chosen models
 .lock                who has the folder
 """
 
+import contextlib
 import importlib.metadata
 import io
 import json
@@ -163,6 +164,33 @@ class Run:
         write_json(result_path, result)
         self.results.append(result)
         return model
+
+    def attempt(self, name: str, trials: Sequence[Trial]) -> None:
+        """Does what `choose` does, but where all trials diverge, those at lower rates too,
+        the result is a row that says so and has no figures: other models go on.
+        """
+        path = self.folder / "models" / f"{_slug(name)}.json"
+        with contextlib.suppress(OSError, ValueError):
+            result = json.loads(path.read_bytes())
+            if "diverged" in result:
+                self.results.append(result)
+                return
+        try:
+            self.choose(name, trials)
+        except (FloatingPointError, eqx.EquinoxRuntimeError) as error:
+            gentlest = min(trials, key=lambda t: t.learning_rate)
+            result = {
+                "model": name,
+                "metrics": {},
+                "parameters": count(gentlest.model),
+                "state_size": gentlest.state_size,
+                "steps": gentlest.steps,
+                "tried": {t.name: None for t in (*trials, *gentlest.gentler())},
+                "diverged": str(error).splitlines()[0],
+            }
+            write_json(path, result)
+            self.results.append(result)
+            self.say(f"{name} diverged at every rate, and has no figures.")
 
     def say(self, line: str) -> None:
         """Prints a line beside the progress, as it is."""

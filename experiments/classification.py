@@ -90,7 +90,7 @@ def run(config: Options) -> dict:
             ).at(config.learning_rates or defaults.rates)
             for label, model in found.items()
         ]
-        run.choose(name, [trial for rates in trials for trial in rates])
+        run.attempt(name, [trial for rates in trials for trial in rates])
     if CONVOLUTIONS in wanted:
         seen = data.train.take(slice(CONVOLVED)).sequences()
         metrics, parameters = random_convolutions.classify(seen, test, config.seed)

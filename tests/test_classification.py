@@ -15,6 +15,8 @@ from experiments.__main__ import main
 from experiments._classifiers import DEFAULTS, Defaults, warps
 from experiments._config import Config
 from experiments._data import load_labelled, Split
+from experiments._log import table
+from experiments._report import joined, markdown, page, read as read_runs
 from experiments._run import Run
 from experiments._tasks import Classification
 from experiments._trial import Trial
@@ -162,6 +164,28 @@ def test_where_all_trials_diverge_the_error_is_theirs(tmp_path, broadcasting):
     trials = [Point.trial(name, jnp.nan, []) for name in ("one", "two")]
     with pytest.raises(FloatingPointError, match="loss was nan"):
         run.choose("point", trials)
+
+
+def test_what_diverges_is_told_and_others_go_on(tmp_path, broadcasting):
+    run = Run("test", "points", Config(out=tmp_path / "run"))
+    lost = [Point.trial(name, jnp.nan, []) for name in ("one", "two")]
+    run.attempt("lost", lost)
+    run.attempt("point", [Point.trial("right", 1.0, [])])
+    summary = run.finish()
+    row, found = summary["results"]
+    assert row["metrics"] == {} and "loss was nan" in row["diverged"]
+    assert len(row["tried"]) == 4 and set(row["tried"].values()) == {None}
+    assert found["metrics"]["test_at"] > 0
+    resumed = Run("test", "points", Config(resume=tmp_path / "run"))
+    resumed.attempt("lost", [])
+    assert resumed.results == [row]
+    records = read_runs([tmp_path / "run"])
+    (entry,) = joined(records)
+    assert entry.model == "point"
+    for shown in (markdown(records, [entry]), page(records, [entry])):
+        assert "Diverged at every rate: lost (seed 0)." in shown
+    cells = table(summary).columns[0]._cells
+    assert cells == ["lost (diverged)", "point"]
 
 
 @pytest.mark.parametrize("limit, third, tried", ((0.08, True, 3), (0.03, False, 4)))

@@ -83,13 +83,14 @@ SEARCH = ("validation", "learning_rate", "seconds")
 
 def joined(records: Sequence[Record]) -> list[Entry]:
     """Returns the rows of all records, one entry for those that differ by seed alone, in
-    the order of their first appearance. Rows of other sizes or budgets stay apart.
+    the order of their first appearance. Rows of other sizes or budgets stay apart, and
+    models that diverged have no entry.
 
     **Raises:** `ValueError` where two runs have the same row with the same seed.
     """
     groups: dict[tuple, dict[int, tuple[Record, dict]]] = {}
     for record in records:
-        for row in record.results:
+        for row in filter(lambda row: "diverged" not in row, record.results):
             about = record.experiment, record.dataset, record.preset, *_named(row)
             key = *about, *(row[name] for name in WHOLE)
             rows = groups.setdefault(key, {})

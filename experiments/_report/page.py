@@ -43,7 +43,7 @@ def page(records: Sequence[Record], entries: Sequence[Entry]) -> str:
 def markdown(records: Sequence[Record], entries: Sequence[Entry]) -> str:
     """Returns the tables of the page in Markdown."""
     lines = []
-    for name, _, rows in _parts(records, entries):
+    for name, runs, rows in _parts(records, entries):
         lines += [f"## {name}", ""]
         for table in shown_together(rows):
             titles, cells = _table(table)
@@ -54,6 +54,8 @@ def markdown(records: Sequence[Record], entries: Sequence[Entry]) -> str:
                 bold = [f"**{t}**" if c[3] else t for t, c in zip(texts, row)]
                 lines.append(f"| {' | '.join(bold)} |")
             lines.append("")
+        if lost := _diverged(runs):
+            lines += [lost, ""]
     return "\n".join(lines)
 
 
@@ -141,10 +143,22 @@ def _section(name: str, runs: Sequence[Record], rows: Sequence[Entry]) -> str:
             f'<p class="faint">{seeds}. Mean ± standard deviation, and below it the '
             "median; the best of a task is bold. A heading sorts.</p>",
             *(_html_table(name, table) for table in shown_together(rows)),
+            *(f"<p>{escape(lost)}</p>" for lost in filter(None, [_diverged(runs)])),
             *(_run(run) for run in runs),
             "</section>",
         ]
     )
+
+
+def _diverged(runs: Sequence[Record]) -> str:
+    """Returns a line on the models that diverged at every rate; empty where none did."""
+    lost: dict[str, list[str]] = {}
+    for run in runs:
+        for row in run.results:
+            if "diverged" in row:
+                lost.setdefault(row["model"], []).append(str(run.seed))
+    said = (f"{name} (seed {', '.join(seeds)})" for name, seeds in lost.items())
+    return f"Diverged at every rate: {'; '.join(said)}." if lost else ""
 
 
 def _html_table(name: str, rows: Sequence[Entry]) -> str:
