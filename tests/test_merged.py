@@ -10,7 +10,7 @@ import pytest
 
 import warp_jax as wj
 from warp_jax._roll import segments
-from warp_jax._roll.segments import AT_ONCE, ENOUGH, FEW, read_in_turns
+from warp_jax._roll.segments import AT_ONCE, ENOUGH, FEW, read_in_turns, WORTH
 
 from .helpers import assert_close, equations, make_model, make_sequence
 from .oracle import Choices
@@ -214,12 +214,24 @@ def test_readings_of_a_batch_in_turns(choices, run, enough, monkeypatch, double)
     assert_close(got, want)
 
 
-@pytest.mark.parametrize("sequences, at_once", ((1, 2), (8, ENOUGH), (256, 512)))
-def test_readings_of_a_batch_do_not_wait_for_what_they_share(sequences, at_once):
+@pytest.mark.parametrize(
+    "footprint, sequences, at_once",
+    (
+        (AT_ONCE // 2, 1, 2),
+        (AT_ONCE // 2, 8, ENOUGH),
+        (AT_ONCE // 2, 256, 512),
+        (WORTH // 32, 1, 1),
+        (WORTH // 32, 8, 32),
+        (2 * WORTH, 8, 8),
+    ),
+)
+def test_readings_of_a_batch_do_not_wait_for_what_they_share(
+    footprint, sequences, at_once
+):
     """A reading is a product with a matrix that is fetched for each turn."""
 
     def read(steps):
-        return read_in_turns(jnp.sin, steps, AT_ONCE // 2, sequences)
+        return read_in_turns(jnp.sin, steps, footprint, sequences)
 
     program = jax.make_jaxpr(read)(jnp.ones(1024))
     read_at_once = {

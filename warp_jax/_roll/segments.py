@@ -16,8 +16,9 @@ KEPT = 2**22
 AT_ONCE = 2**15
 # Numbers that are not worth a turn of their own.
 FEW = 2**12
-# Readings of a batch at which a product with what they share no longer waits for memory.
-ENOUGH = 256
+# Readings of a batch at which a product with what they share no longer waits for memory,
+# and numbers that they may hold for that.
+ENOUGH, WORTH = 256, 2**22
 
 
 def segment_for(length: int, numbers: int) -> int | None:
@@ -79,12 +80,12 @@ def read_in_turns(
 ) -> PyTree[Array]:
     """Returns `jax.vmap(read)(steps)`, as few at a time as hold `AT_ONCE` numbers of each
     of so many sequences, where one reading holds `footprint`, but of several sequences
-    `ENOUGH`; in at least so many turns of `FEW` numbers or more.
+    `ENOUGH` that hold `WORTH`; in at least so many turns of `FEW` numbers or more.
     """
     length = jax.tree.leaves(steps)[0].shape[0]
     count = max(1, AT_ONCE // footprint) * sequences
     if sequences > 1:
-        count = max(count, ENOUGH)
+        count = max(count, min(ENOUGH, WORTH // footprint))
     few = max(1, FEW // footprint) * sequences
     count = min(count, max(few, length // least))
     if count >= length:
