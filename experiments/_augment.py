@@ -142,7 +142,7 @@ class Shift(AbstractAugmentation):
     shape: tuple[int, int] = eqx.field(static=True)
     strength: int = eqx.field(static=True)
 
-    def __init__(self, shape: tuple[int, int], strength: int):
+    def __init__(self, shape: tuple[int, int], strength: float):
         if strength < 0 or not float(strength).is_integer():
             raise ValueError(
                 f"`Shift(shape, strength)` needs whole pixels, 0 or more; got {strength!r}."

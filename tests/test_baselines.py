@@ -1,5 +1,7 @@
 """The rivals: their formulas, and that streams, batches and padding agree."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -61,7 +63,7 @@ CELLS = {
 }
 
 
-def make(name):
+def make(name) -> Any:
     """Returns a model with every weight off its initial value."""
     if name == "neural ODE":
         return perturbed(neural_ode(2, 3, 2, 4, rate=3.0, key=jr.key(0)))

@@ -197,6 +197,7 @@ def test_a_mean_and_its_spread_have_the_same_decimals():
     assert mean(Sample((2.0e-14, 2.2e-14)), 2) == "2.1e-14 ± .1e-14"
     assert mean(Sample((2.48, 2.481)), 2) == "2.5 ± 7e-4"
     assert mean(Sample((0.5,)), 2) == mean(Sample((0.5, 0.5)), 2) == ".50"
+    assert mean(Sample((0.5, 0.5 + 1e-10)), 2) == ".50"
     assert mean(Sample((0.5, float("inf"))), 2) == "inf"
     assert spread(Sample((1.0, 2.0, 6.0)), 2) == "3.0 (2.0; 1.0–6.0)"
     assert spread(Sample((1.0, 1.0)), 2) == "1.0"

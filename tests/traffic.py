@@ -206,7 +206,9 @@ def own_loop():
 
         step = jax.jit(jax.grad(loss), in_shardings=(whole, apart), out_shardings=whole)
         with jax.set_mesh(mesh) if told else contextlib.nullcontext():
-            return received(step.lower(weights, xs).compile().as_text()).total()
+            text = step.lower(weights, xs).compile().as_text()
+        assert text is not None
+        return received(text).total()
 
     once = 2 * 7 / 8 * 4 * sum(leaf.size for leaf in jax.tree.leaves(weights))
     told, untold = got(True) / once, got(False) / once

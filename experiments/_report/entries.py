@@ -45,7 +45,9 @@ class Sample:
 
     @property
     def varies(self) -> bool:
-        return any(value != self.values[0] for value in self.values[1:])
+        """Whether values differ by more than a machine's rounding."""
+        first = self.values[0]
+        return not all(math.isclose(v, first, rel_tol=1e-7) for v in self.values[1:])
 
 
 @dataclasses.dataclass(frozen=True)
