@@ -184,7 +184,7 @@ def test_what_diverges_is_told_and_others_go_on(tmp_path, broadcasting):
     assert entry.model == "point"
     for shown in (markdown(records, [entry]), page(records, [entry])):
         assert "Diverged at every rate: lost (seed 0)." in shown
-    cells = table(summary).columns[0]._cells
+    cells = list(table(summary).columns[0].cells)
     assert cells == ["lost (diverged)", "point"]
 
 
