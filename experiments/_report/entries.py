@@ -152,7 +152,8 @@ def chosen(entries: Sequence[Entry]) -> Entry:
     best = {s: min(entries, key=lambda e: of(e, "validation", s)) for s in common}
 
     def samples(kind: str) -> dict[str, Sample]:
-        every = set.intersection(*(set(getattr(entry, kind)) for entry in entries))
+        first, *others = (getattr(entry, kind) for entry in entries)
+        every = [name for name in first if all(name in other for other in others)]
         return {n: Sample(tuple(of(best[s], n, s) for s in common)) for n in every}
 
     return dataclasses.replace(
