@@ -114,8 +114,8 @@ def warps(
 ) -> dict[str, wj.WARP]:
     """The same network, read along the sequence, under three structures of A, of which the
     subspace is also there with mode dropout. Each starts with the same weights for the
-    network and for theta_0. Increments drive them, which do not tell where a sequence
-    starts; values drive the two that say so.
+    network and for theta_0. Each is there twice: driven by increments, which do not tell
+    where a sequence starts, and by values.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
     width = defaults.width(classes)
@@ -139,21 +139,20 @@ def warps(
         key=rank_key,
     )
     thinned = wj.ModeDropout(subspace, defaults.dropout)
-    increments, values = wj.Increments(), wj.Values()
-    parts: dict[str, tuple[wj.AbstractTransition, wj.AbstractDrive]] = {
-        "dense": (wj.DenseTransition(size, channels), increments),
-        "low rank": (low_rank, increments),
-        "low rank, values": (low_rank, values),
-        "subspace": (subspace, increments),
-        "subspace, dropout": (thinned, increments),
-        "subspace, dropout, values": (thinned, values),
+    structures: dict[str, wj.AbstractTransition] = {
+        "dense": wj.DenseTransition(size, channels),
+        "low rank": low_rank,
+        "subspace": subspace,
+        "subspace, dropout": thinned,
     }
     initial = wj.LearntInitial(theta)
     if preset == "paper":
         initial = wj.Hypernetwork(channels, size, theta=theta, key=initial_key)
+    drives = {"": wj.Increments(), ", values": wj.Values()}
     return {
-        name: wj.WARP(
+        name + driven: wj.WARP(
             decoder=decoder, transition=transition, initial=initial, drive=drive
         )
-        for name, (transition, drive) in parts.items()
+        for name, transition in structures.items()
+        for driven, drive in drives.items()
     }
