@@ -11,8 +11,17 @@ import jax.random as jr
 import warp_jax as wj
 
 from ._augment import AbstractAugmentation, Chain, Jitter, Scale, Shift, TimeWarp
+from ._rivals import rival
+from .baselines import Driven, Thinned
 
 
+# Of the logits of a bounded model, at each time that is read.
+LOGITS = wj.NormBound(5.0)
+# What may drive a model whose drive validation data chooses.
+DRIVES: dict[str, wj.AbstractPairwiseDrive] = {
+    "increments": wj.Increments(),
+    "values": wj.Values(),
+}
 # Of series with unit deviation in each channel. Not tuned.
 AUGMENTATION = Chain(TimeWarp(0.3), Scale(0.1), Jitter(0.05))
 
@@ -63,7 +72,7 @@ class Defaults:
     )
     strong_modes: int = 128
     strong_drives: dict[str, wj.AbstractPairwiseDrive] = dataclasses.field(
-        default_factory=lambda: {"increments": wj.Increments(), "values": wj.Values()}
+        default_factory=lambda: DRIVES
     )
     strong_cycles: tuple[float, ...] = (3.0, 8.0)
     strong_dropouts: tuple[float, ...] = (0.4,)
@@ -103,6 +112,11 @@ DEFAULTS = {
 }
 
 
+def bounded(decoder: wj.AbstractDecoder) -> wj.AbstractDecoder:
+    """Returns the decoder with its logits bounded."""
+    return wj.ActivatedDecoder(decoder, LOGITS)
+
+
 def warps(
     defaults: Defaults,
     channels: int,
@@ -111,11 +125,16 @@ def warps(
     length: int,
     preset: str,
     key: jax.Array,
-) -> dict[str, wj.WARP]:
+) -> dict[str, dict[str, wj.WARP]]:
     """The same network, read along the sequence, under three structures of A, of which the
     subspace is also there with mode dropout. Each starts with the same weights for the
-    network and for theta_0. Each is there twice: driven by increments, which do not tell
-    where a sequence starts, and by values.
+    network and for theta_0.
+
+    Each is driven by increments, which do not tell where a sequence starts; or by values,
+    if its name says so; or, where the logits are bounded, by either, of which validation
+    data chooses.
+
+    **Returns:** by name what a model may be, as `Candidates.models`.
     """
     network_key, initial_key, rank_key, mode_key, map_key = jr.split(key, 5)
     width = defaults.width(classes)
@@ -148,11 +167,53 @@ def warps(
     initial = wj.LearntInitial(theta)
     if preset == "paper":
         initial = wj.Hypernetwork(channels, size, theta=theta, key=initial_key)
-    drives = {"": wj.Increments(), ", values": wj.Values()}
-    return {
-        name + driven: wj.WARP(
+
+    def made(decoder, transition, drive):
+        return wj.WARP(
             decoder=decoder, transition=transition, initial=initial, drive=drive
         )
+
+    plain = {
+        name + driven: {"": made(decoder, transition, drive)}
         for name, transition in structures.items()
-        for driven, drive in drives.items()
+        for driven, drive in (("", wj.Increments()), (", values", wj.Values()))
+    }
+    within = {
+        f"{name}, bounded": {
+            driven: made(bounded(decoder), transition, drive)
+            for driven, drive in DRIVES.items()
+        }
+        for name, transition in structures.items()
+    }
+    return plain | within
+
+
+def bounded_lrus(
+    channels: int,
+    classes: int,
+    *,
+    length: int,
+    parameters: int,
+    dropout: float,
+    key: jax.Array,
+) -> dict[str, Thinned]:
+    """Returns what a bounded LRU may be, with what a bounded WARP has: the same bound on
+    its logits, the same drives, of which validation data chooses, and modes left out.
+
+    - `dropout`: the share of modes that a sequence in training leaves out.
+    """
+    model = rival(
+        "LRU",
+        channels,
+        classes,
+        length=length,
+        parameters=parameters,
+        wrap=bounded,
+        key=key,
+    )
+    return {
+        driven: Thinned(
+            Driven(model.cell, model.decoder, model.coordinates, drive), dropout
+        )
+        for driven, drive in DRIVES.items()
     }

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated
 
 from . import _figures as figures
-from ._classifiers import Candidates, DEFAULTS, Defaults, warps
+from ._classifiers import bounded_lrus, Candidates, DEFAULTS, Defaults, warps
 from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled
 from ._rivals import CELLS, rival, state_size
@@ -50,11 +50,12 @@ def run(config: Options) -> dict:
     validation, test = data.validation.sequences(), data.test.sequences()
     _, length, channels = validation.xs.shape
     sizes, key = (channels, data.classes), config.key("models")
-    plain = warps(defaults, *sizes, length=length, preset=config.preset, key=key)
+    structures = warps(defaults, *sizes, length=length, preset=config.preset, key=key)
     task = PooledClassification(by_accuracy=True)
-    budget = count(plain["low rank"])
+    budget = count(structures["low rank"][""])
     quick = config.preset == "quick" and not config.models
-    names = (*plain, *CELLS, *STRONGER, CONVOLUTIONS)
+    lrus = {"LRU, bounded": 0.0, "LRU, dropout, bounded": defaults.dropout}
+    names = (*structures, *CELLS, *lrus, *STRONGER, CONVOLUTIONS)
     run = Run("classification", data.name, config, names)
     wanted = [
         name
@@ -66,11 +67,14 @@ def run(config: Options) -> dict:
         if name in STRONGER:
             own = run.key("models", "stronger")
             return stronger(name, defaults, *sizes, length=length, key=own)
+        if name in structures:
+            return Candidates(task, structures[name])
         own = run.key("models", name)
-        model = plain.get(name) or rival(
-            name, *sizes, length=length, parameters=budget, key=own
-        )
-        return Candidates(task, {"": model})
+        fitting = {"length": length, "parameters": budget, "key": own}
+        if name in lrus:
+            models = bounded_lrus(*sizes, dropout=lrus[name], **fitting)
+            return Candidates(task, models)
+        return Candidates(task, {"": rival(name, *sizes, **fitting)})
 
     batch = min(defaults.batch, len(data.train.labels))
     for name in wanted:

@@ -31,21 +31,23 @@ from .test_uea import cases, write
 def test_digits_run_and_resume_with_their_own_options(tmp_path, broadcasting):
     folder = tmp_path / "run"
     options = ["--steps", "3", "--learning-rates", "1e-3", "1e-2", "--models"]
-    options += ["low", "dropout", "--out", str(folder)]
+    names = "low rank", "subspace, dropout, values", "subspace, dropout, bounded"
+    options += [*names, "--out", str(folder)]
     main(["classification", "--dataset", "digits", *options])
     summary = json.loads((folder / "summary.json").read_text())
     assert (summary["experiment"], summary["dataset"]) == ("classification", "digits")
     rows = {row["model"]: row for row in summary["results"]}
-    drivers = "subspace, dropout", "subspace, dropout, values"
-    assert set(rows) == {"low rank", "low rank, values", *drivers}
-    for row in rows.values():
-        assert row["steps"] == 3 and len(row["tried"]) == 2
+    assert tuple(rows) == names
+    for name, row in rows.items():
+        # A bounded model's drive is chosen too.
+        assert len(row["tried"]) == (4 if "bounded" in name else 2)
+        assert row["steps"] == 3
         assert row["learning_rate"] in (1e-3, 1e-2)
         assert row["validation"] == min(row["tried"].values())
         assert set(row["metrics"]) == {"test_accuracy", "test_nll"}
     assert len({row["state_size"] for row in rows.values()}) == 1
     before = read(folder)
-    assert len(before[1]) == 3 * 2 * 4
+    assert len(before[1]) == 3 * 2 * (1 + 1 + 2)
     main(["classification", "--resume", str(folder)])
     assert read(folder) == before
 
@@ -213,10 +215,28 @@ def test_where_all_trials_diverge_lower_rates_are_tried(
 def test_values_tell_where_a_sequence_starts_and_increments_do_not():
     models = warps(Defaults(), 2, 3, length=9, preset="quick", key=jax.random.key(0))
     xs = jax.random.normal(jax.random.key(1), (9, 2))
-    for name, model in models.items():
-        model = perturbed(model, scale=0.03)
-        moved = np.max(np.abs(model(xs + 1.0) - model(xs)))
-        assert (moved > 1e-2) if "values" in name else (moved < 1e-3), (name, moved)
+    for name, choices in models.items():
+        for driven, model in choices.items():
+            model = perturbed(model, scale=0.03)
+            moved = np.max(np.abs(model(xs + 1.0) - model(xs)))
+            told = "values" in name + driven
+            assert (moved > 1e-2) if told else (moved < 1e-3), (name, driven, moved)
+
+
+@pytest.mark.parametrize("name", ["dense", "low rank", "subspace", "subspace, dropout"])
+def test_a_bounded_model_is_the_model_with_its_logits_bounded(name):
+    models = warps(Defaults(), 2, 3, length=9, preset="quick", key=jax.random.key(0))
+    xs = jax.random.normal(jax.random.key(1), (9, 2))
+    assert set(models[f"{name}, bounded"]) == {"increments", "values"}
+    for plain, driven in ((name, "increments"), (f"{name}, values", "values")):
+        (free,) = models[plain].values()
+        bounded = models[f"{name}, bounded"][driven]
+        free, bounded = (perturbed(model, scale=0.5) for model in (free, bounded))
+        logits = np.asarray(free(xs), np.float64)
+        squares = np.mean(logits**2, axis=1, keepdims=True)
+        assert np.max(squares) > 25
+        want = logits / np.sqrt(1 + squares / 25)
+        np.testing.assert_allclose(bounded(xs), want, rtol=1e-4, atol=1e-4)
 
 
 def test_a_name_in_full_is_that_model_alone(tmp_path):

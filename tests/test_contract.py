@@ -115,6 +115,7 @@ MODULES = {
     "ConvolutionRoll": (lambda key: wj.ConvolutionRoll(), _roll),
     "DenseTransition": _transition(wj.DenseTransition),
     "DiagonalTransition": _transition(wj.DiagonalTransition),
+    "NormBound": (lambda key: wj.NormBound(0.5), lambda made, x: made(x)),
     "DynamicTanh": (lambda key: wj.DynamicTanh(2), lambda made, x: made(x)),
     "Gain": (lambda key: wj.Gain(2), lambda made, x: made(x)),
     "Gaussian": (

@@ -103,6 +103,27 @@ def test_activations_act_on_the_output_or_on_the_mean(precision):
     assert_close(bounded, wj.Gaussian(jnp.tanh(told.mean), told.std))
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 1e3])
+def test_a_norm_bound_keeps_ratios_and_a_root_mean_square_below_its_limit(
+    scale, precision
+):
+    limit, y = 3.0, scale * np.array([1.0, -4.0, 0.5])
+    norm = np.sqrt(np.mean(y**2))
+    bound, slope = wj.NormBound(limit), y / limit**2 / len(y)
+    shrunk = 1 / np.sqrt(1 + (norm / limit) ** 2)
+    assert_close(bound(jnp.asarray(y)), shrunk * y)
+    assert shrunk * norm < limit
+    # d(y s)_i / dy_j with s = (1 + mean(y²) / limit²)^-½.
+    want = shrunk * np.eye(len(y)) - shrunk**3 * np.outer(y, slope)
+    assert_close(jax.jacrev(bound)(jnp.asarray(y)), want)
+    assert_close(jax.jacfwd(bound)(jnp.asarray(y)), want)
+
+
+def test_a_norm_bound_takes_any_finite_output():
+    y = jnp.array([1e30, -1e30, 2e30, 0.0], jnp.float32)
+    assert_close(wj.NormBound(2.0)(y), 2 * np.array([1, -1, 2, 0]) / np.sqrt(1.5))
+
+
 def test_a_dynamic_tanh_starts_within_its_limit(precision):
     y = jnp.array([-100.0, 0.2, 100.0])
     want = jnp.array([-2.0, 2 * np.tanh(0.1), 2.0])

@@ -125,6 +125,7 @@ VALUE_ERRORS = [
     ),
     ("WeightSpace(network)", "tanh", lambda m: wj.WeightSpace(jnp.tanh)),
     ("Clip(limit)", "limit=inf", lambda m: wj.Clip(float("inf"))),
+    ("NormBound(limit)", "limit=0", lambda m: wj.NormBound(0)),
     ("DynamicTanh(size, limit)", "size=0", lambda m: wj.DynamicTanh(0)),
     (
         "SinusoidalCoordinates(size, base)",

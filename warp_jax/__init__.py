@@ -34,6 +34,7 @@ from ._decoder import (
     Gain as Gain,
     GaussianDecoder as GaussianDecoder,
     NetworkDecoder as NetworkDecoder,
+    NormBound as NormBound,
     SkipDecoder as SkipDecoder,
 )
 from ._drive import (

@@ -5,6 +5,7 @@ from .activated import (
     Clip as Clip,
     DynamicTanh as DynamicTanh,
     Gain as Gain,
+    NormBound as NormBound,
 )
 from .base import AbstractDecoder as AbstractDecoder
 from .gaussian import GaussianDecoder as GaussianDecoder

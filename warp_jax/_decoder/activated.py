@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import equinox as eqx
+import jax.lax as lax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -13,8 +14,8 @@ from .base import AbstractDecoder
 
 
 class ActivatedDecoder(AbstractDecoder):
-    """Another decoder with a function on its output, such as `jnp.tanh`, `Clip` or
-    `DynamicTanh`. On a Gaussian it acts on the mean.
+    """Another decoder with a function on its output, such as `jnp.tanh`, `Clip`,
+    `NormBound` or `DynamicTanh`. On a Gaussian it acts on the mean.
     """
 
     decoder: AbstractDecoder
@@ -86,6 +87,36 @@ class Clip(eqx.Module):
 
     def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
         return jnp.clip(y, -self.limit, self.limit)
+
+
+class NormBound(eqx.Module):
+    r"""$y\, (1 + m / \text{limit}^2)^{-1/2}$, where $m$ is the mean of the squares of the
+    outputs: keeps their root mean square below `limit` and their ratios as they are, and
+    leaves small outputs alone. It is root-mean-square normalisation (Zhang and Sennrich
+    2019, arXiv 1910.07467) with `limit` for its gain and `limit` squared for its epsilon.
+
+    For logits: a network whose weights move with the sequence is as sure of itself as these
+    are large, and a mean of read-outs goes by the surest of them.
+    """
+
+    limit: float = eqx.field(static=True)
+
+    def __init__(self, limit: float):
+        """**Arguments:**
+
+        - `limit`: of the root mean square, positive, in the output's units. Logits of 5 are
+            as good as sure.
+
+        **Raises:** `ValueError` for a limit that is not positive and finite, `TypeError`
+        for what is no number.
+        """
+        self.limit = check_positive("NormBound(limit)", "limit", limit)
+
+    def __call__(self, y: Float[Array, " y"]) -> Float[Array, " y"]:
+        # In units in which no square overflows; which they are has no effect on the result.
+        unit = lax.stop_gradient(jnp.maximum(jnp.max(jnp.abs(y)), self.limit))
+        y, limit = y / unit, self.limit / unit
+        return self.limit * y * lax.rsqrt(limit**2 + jnp.mean(y**2))
 
 
 class DynamicTanh(eqx.Module):
