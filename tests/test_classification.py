@@ -12,7 +12,7 @@ import pytest
 
 import warp_jax as wj
 from experiments.__main__ import main
-from experiments._classifiers import DEFAULTS, Defaults, warps
+from experiments._classifiers import bounded_lrus, DEFAULTS, Defaults, warps
 from experiments._config import Config
 from experiments._data import load_labelled, Split
 from experiments._log import table
@@ -237,6 +237,24 @@ def test_a_bounded_model_is_the_model_with_its_logits_bounded(name):
         assert np.max(squares) > 25
         want = logits / np.sqrt(1 + squares / 25)
         np.testing.assert_allclose(bounded(xs), want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_bounded_lru_has_the_bound_the_drives_and_the_dropout():
+    key, other = jax.random.split(jax.random.key(0))
+    fitting: dict[str, Any] = {"length": 9, "parameters": 3000, "key": key}
+    xs = jax.random.normal(other, (9, 2))
+    models = bounded_lrus(2, 3, dropout=0.4, **fitting)
+    assert set(models) == {"increments", "values"}
+    for driven, model in models.items():
+        model = perturbed(model, scale=0.5)
+        logits = np.asarray(model(xs))
+        norm = np.sqrt(np.mean(logits**2, axis=1))
+        assert 4 < np.max(norm) < 5 + 1e-5
+        moved = np.max(np.abs(model(xs + 1.0) - logits))
+        assert (moved > 1e-2) if driven == "values" else (moved < 1e-3), (driven, moved)
+        assert np.max(np.abs(model(xs, key=key) - logits)) > 1e-2
+    (whole, _) = bounded_lrus(2, 3, dropout=0.0, **fitting).values()
+    np.testing.assert_array_equal(whole(xs, key=key), whole(xs))
 
 
 def test_a_name_in_full_is_that_model_alone(tmp_path):
