@@ -101,12 +101,16 @@ PIXELS = Defaults(
     strong_dropouts=(0.0, 0.1),
     augmentation=Shift((28, 28), 2),
 )
+# AtrialFibrillation and StandWalkJump have 15 and 12 sequences to learn from, of 640 and
+# 2 500 steps: an update is of all of them, and takes some rivals seconds.
 DEFAULTS = {
+    "AtrialFibrillation": Defaults(steps={"quick": 200, "paper": 10_000}),
     "BasicMotions": Defaults(rank_cycles=10.0, mode_cycles=10.0),
     "digits": Defaults(rank_cycles=10.0, mode_cycles=10.0),
     "JapaneseVowels": Defaults(rank_cycles=1.0, mode_cycles=1.0),
     "NATOPS": Defaults(mode_cycles=3.0),
     "RacketSports": Defaults(mode_cycles=3.0),
+    "StandWalkJump": Defaults(steps={"quick": 100, "paper": 10_000}),
     "mnist": PIXELS,
     "fashion-mnist": PIXELS,
 }
