@@ -26,6 +26,7 @@ from experiments.baselines import (
     S6,
     Stack,
 )
+from experiments.baselines.recurrent import AbstractScanned
 from experiments.baselines.s5 import hippo
 
 from .helpers import assert_close, named_arrays, perturbed
@@ -168,6 +169,26 @@ def test_s4d_is_a_system_for_each_channel(precision):
     assert_close(rolled(cell, xs), np.stack(wanted))
     start = S4D(2, 3, key=jr.key(0)).eigenvalues()
     assert_close(start[1], -0.5 + 1j * np.pi * np.arange(3))
+
+
+def test_s4d_in_blocks_is_s4d_step_by_step(double):
+    """Of several blocks, the first one short, with padding and from a state: values and
+    gradients.
+    """
+    cell = perturbed(S4D(2, 3, key=jr.key(0)), 0, 0.1)
+    xs, mask = jr.normal(jr.key(1), (150, 2)), jr.bernoulli(jr.key(2), 0.9, (150,))
+    start = cell.roll(None, xs[:5], mask[:5])[1]
+    weights = jr.normal(jr.key(3), (150, 2))
+
+    def loss(arrays, roll, start):
+        cell, xs = arrays
+        hidden, (state, last) = roll(cell, start, xs, mask)
+        return jnp.sum(weights * hidden) + jnp.sum(jnp.abs(state)) + jnp.sum(last)
+
+    graded = eqx.filter_jit(eqx.filter_value_and_grad(loss))
+    for begun in (None, start):
+        found = graded((cell, xs), S4D.roll, begun)
+        assert_close(found, graded((cell, xs), AbstractScanned.roll, begun))
 
 
 def test_s6_selects(precision):

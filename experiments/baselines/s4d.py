@@ -4,11 +4,17 @@ import math
 from typing import Any
 
 import equinox as eqx
+import jax
+import jax.lax as lax
 import jax.numpy as jnp
 import jax.random as jr
-from jaxtyping import Array, Complex, Float
+from jaxtyping import Array, Complex, Float, Int
 
-from .recurrent import AbstractScanned
+from .recurrent import AbstractScanned, held
+
+
+# Steps that are one matrix product.
+BLOCK = 64
 
 
 class S4D(AbstractScanned):
@@ -61,10 +67,13 @@ class S4D(AbstractScanned):
     def start(self) -> Complex[Array, "d m"]:
         return jnp.zeros_like(self.eigenvalues())
 
+    def power(self, steps: Int[Array, ""]) -> Complex[Array, "d m"]:
+        """Returns what so many steps multiply by."""
+        return jnp.exp(self.eigenvalues() * jnp.exp(self.log_step)[:, None] * steps)
+
     def gain(self) -> tuple[Complex[Array, "d m"], Complex[Array, "d m"]]:
-        eigenvalues = self.eigenvalues()
-        gain = jnp.exp(eigenvalues * jnp.exp(self.log_step)[:, None])
-        return gain, (gain - 1) / eigenvalues
+        gain = self.power(jnp.ones((), int))
+        return gain, (gain - 1) / self.eigenvalues()
 
     def enter(self, x: Float[Array, " d"]) -> Float[Array, " d"]:
         return x
@@ -74,5 +83,51 @@ class S4D(AbstractScanned):
         return kept * state + added * entered[:, None]
 
     def leave(self, state: Array, entered: Array) -> Float[Array, " h"]:
-        real = self.C_real * state.real - self.C_imag * state.imag
-        return 2 * jnp.sum(real, axis=1)
+        return self._read(state)
+
+    def roll(self, carry, xs, mask):
+        """Takes the steps in blocks. What every step multiplies by is the same, so that
+        within a block this is a convolution, as in the paper; done as a matrix product and
+        not by Fourier transforms, whose rounding tells a step of later ones.
+        """
+        length, size = len(xs), min(BLOCK, len(xs))
+        C = self.C_real + 1j * self.C_imag
+        read = jax.vmap(self._read)
+        powers = jax.vmap(self.power)(jnp.arange(size + 1))
+        added = self.gain()[1][None] * powers[:size]
+        # Padding comes first, as zeros, so that the last step is a valid one.
+        order, place = jnp.argsort(mask, stable=True), jnp.cumsum(mask)
+        packed = jnp.where(mask[order][:, None], xs[order], 0)
+        short = -length % size
+        blocks = jnp.pad(packed, ((short, 0), (0, 0))).reshape(-1, size, xs.shape[1])
+
+        age = jnp.arange(size)[:, None] - jnp.arange(size)[None]
+        kernel = jnp.where((age >= 0)[..., None], read(added)[age], 0)
+        within = jnp.einsum("ijd,njd->nid", kernel, blocks)
+        state, starts = lax.scan(
+            lambda state, made: (powers[size] * state + made, state),
+            self.start(),
+            _product("jdm,njd->ndm", added[::-1], blocks),
+        )
+        since = _product("idm,ndm->nid", 2 * C[None] * powers[1:], starts).real
+        hidden = (within + since).reshape(-1, xs.shape[1])
+        hidden = hidden[short + length - jnp.sum(mask) + place - 1]
+        before = jnp.zeros(self.hidden_size, xs.dtype)
+        if carry is not None:
+            start, before = carry
+            gone = jax.vmap(self.power)(place) * start[None]
+            hidden, state = hidden + read(gone), state + gone[-1]
+        hidden = held(hidden, before, mask)
+        return hidden, (state, hidden[-1])
+
+    def _read(self, state: Complex[Array, "d m"]) -> Float[Array, " d"]:
+        return 2 * jnp.sum(self.C_real * state.real - self.C_imag * state.imag, axis=1)
+
+
+def _product(rule: str, a: Array, b: Array) -> Array:
+    """Returns the `einsum` of complex arrays as those of real ones, which are fast."""
+    real, imaginary = jnp.einsum(rule, a.real, b.real), jnp.einsum(rule, a.imag, b.real)
+    if jnp.iscomplexobj(b):
+        real = real - jnp.einsum(rule, a.imag, b.imag)
+        imaginary = imaginary + jnp.einsum(rule, a.real, b.imag)
+    return lax.complex(real, imaginary)
