@@ -11,8 +11,8 @@ import jax.random as jr
 import warp_jax as wj
 
 from ._augment import AbstractAugmentation, Chain, Jitter, Scale, Shift, TimeWarp
-from ._rivals import rival
-from .baselines import Driven, Thinned
+from ._rivals import rival, thinned
+from .baselines import Thinned
 
 
 # Of the logits of a bounded model, at each time that is read.
@@ -161,12 +161,11 @@ def warps(
         cycles=defaults.rank_cycles,
         key=rank_key,
     )
-    thinned = wj.ModeDropout(subspace, defaults.dropout)
     structures: dict[str, wj.AbstractTransition] = {
         "dense": wj.DenseTransition(size, channels),
         "low rank": low_rank,
         "subspace": subspace,
-        "subspace, dropout": thinned,
+        "subspace, dropout": wj.ModeDropout(subspace, defaults.dropout),
     }
     initial = wj.LearntInitial(theta)
     if preset == "paper":
@@ -215,9 +214,4 @@ def bounded_lrus(
         wrap=bounded,
         key=key,
     )
-    return {
-        driven: Thinned(
-            Driven(model.cell, model.decoder, model.coordinates, drive), dropout
-        )
-        for driven, drive in DRIVES.items()
-    }
+    return {name: thinned(model, drive, dropout) for name, drive in DRIVES.items()}

@@ -14,6 +14,7 @@ from .baselines import (
     BracketField,
     Controlled,
     DLinear,
+    Driven,
     FACTS,
     Field,
     Gated,
@@ -33,6 +34,8 @@ from .baselines import (
     Stack,
     Thinned,
     Transformer,
+    unwrapped,
+    Wrap,
 )
 
 
@@ -125,7 +128,7 @@ def rival(
     length: int,
     parameters: int,
     coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
-    wrap: Callable[[wj.AbstractDecoder], wj.AbstractDecoder] = lambda head: head,
+    wrap: Wrap = unwrapped,
     key: Any,
 ) -> Recurrent:
     """Returns the rival of that name with about `parameters`, read by a perceptron of its
@@ -146,6 +149,17 @@ def rival(
         )
 
     return sized(make, parameters)
+
+
+def thinned(
+    model: Recurrent, drive: wj.AbstractPairwiseDrive, dropout: float
+) -> Thinned:
+    """Returns the rival driven as a WARP is, with whole modes left out as of one.
+
+    - `dropout`: the share of modes that a sequence in training leaves out.
+    """
+    driven = Driven(model.cell, model.decoder, model.coordinates, drive)
+    return Thinned(driven, dropout)
 
 
 def state_size(model: Model | Thinned | wj.Stacked | DLinear) -> int:

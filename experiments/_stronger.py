@@ -1,7 +1,9 @@
 """What helps in classification, all together: for WARP, and for an LRU with the same."""
 
+import functools
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -11,11 +13,11 @@ import jax.random as jr
 import warp_jax as wj
 
 from ._augment import Augmented
-from ._classifiers import Candidates, Defaults
-from ._rivals import Maker, rival, stacked
+from ._classifiers import bounded, Candidates, Defaults
+from ._rivals import Maker, rival, stacked, thinned
 from ._run import count
 from ._tasks import PooledClassification
-from .baselines import Driven, Gated, LRU, Thinned
+from .baselines import Gated, LRU, Thinned, unwrapped, Wrap
 
 
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
@@ -33,10 +35,13 @@ def warp(
     drive: wj.AbstractPairwiseDrive,
     cycles: float,
     dropout: float,
+    wrap: Wrap = unwrapped,
     key: Any,
 ) -> wj.WARP:
     """Returns a WARP with many harmonic modes, of which whole ones are left out in
     training, driven by what `drive` makes of a causal convolution.
+
+    - `wrap`: what turns the decoder into another one.
     """
     network_key, drive_key, mode_key, map_key = jr.split(key, 4)
     width = defaults.width(classes)
@@ -47,7 +52,7 @@ def warp(
     )
     subspace = wj.SubspaceTransition(decoder.state_size, modes, key=map_key)
     return wj.WARP(
-        decoder=decoder,
+        decoder=wrap(decoder),
         transition=wj.ModeDropout(subspace, dropout),
         initial=wj.LearntInitial(decoder.flatten(network)),
         drive=wj.CausalConvolution(
@@ -57,17 +62,24 @@ def warp(
 
 
 def layered(
-    defaults: Defaults, channels: int, classes: int, *, key: Any, **choice: Any
+    defaults: Defaults,
+    channels: int,
+    classes: int,
+    *,
+    wrap: Wrap = unwrapped,
+    key: Any,
+    **choice: Any,
 ) -> wj.Stacked:
     """Returns two of these WARPs, one above the other: the lower one makes features of
-    every step, and the upper one is driven by them. The choices are those of `warp`.
+    every step, and the upper one is driven by them. The choices are those of `warp`, but
+    that only the upper decoder is turned into another one.
     """
     embed_key, lower_key, mix_key, upper_key = jr.split(key, 4)
     lower = warp(defaults, FEATURES, FEATURES, key=lower_key, **choice)
     return wj.Stacked(
         eqx.nn.Linear(channels, FEATURES, key=embed_key),
         [wj.StackedLayer(lower, FEATURES, key=mix_key)],
-        warp(defaults, FEATURES, classes, key=upper_key, **choice),
+        warp(defaults, FEATURES, classes, wrap=wrap, key=upper_key, **choice),
     )
 
 
@@ -106,6 +118,7 @@ def lru(
     drive: wj.AbstractPairwiseDrive,
     cycles: float,
     dropout: float,
+    wrap: Wrap = unwrapped,
     key: Any,
 ) -> Thinned:
     """Returns an LRU with the same, of as many parameters as `warp`; its convolution is
@@ -120,13 +133,20 @@ def lru(
         parameters=count(
             warp(defaults, channels, classes, length=length, key=key, **choice)
         ),
+        wrap=wrap,
         key=key,
     )
-    driven = Driven(model.cell, model.decoder, model.coordinates, drive)
-    return Thinned(driven, dropout)
+    return thinned(model, drive, dropout)
 
 
-STRONGER = {"WARP, stronger": warp, "WARP, two layers": layered, "LRU, stronger": lru}
+STRONGER: dict[str, Callable[..., Any]] = {
+    "WARP, stronger": warp,
+    "WARP, two layers": layered,
+    "LRU, stronger": lru,
+    "WARP, stronger, norm bound": functools.partial(warp, wrap=bounded),
+    "WARP, two layers, norm bound": functools.partial(layered, wrap=bounded),
+    "LRU, stronger, norm bound": functools.partial(lru, wrap=bounded),
+}
 
 
 def stronger(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import warp_jax as wj
-from experiments._classifiers import Defaults
+from experiments._classifiers import Defaults, LOGITS
 from experiments._data import Split
 from experiments._rivals import rival, state_size
 from experiments._run import count
@@ -19,6 +19,7 @@ from .helpers import assert_close, assert_same, perturbed
 
 
 LENGTH, CHANNELS, CLASSES = 7, 2, 3
+PLAIN = "WARP, stronger", "WARP, two layers", "LRU, stronger"
 SMALL = Defaults(
     weights=60,
     strong_modes=8,
@@ -102,7 +103,7 @@ def test_an_lru_may_start_with_the_time_scales_of_warp():
 
 
 def test_both_have_the_same_choices_and_as_many_parameters():
-    (task, warps), (own, stacks), (last, lrus) = map(every, STRONGER)
+    (task, warps), (own, stacks), (last, lrus) = map(every, PLAIN)
     assert task == own == last
     assert list(warps) == list(stacks) == list(lrus)
     assert list(warps) == [
@@ -118,6 +119,19 @@ def test_both_have_the_same_choices_and_as_many_parameters():
         for model in warps.values()
     ]
     assert_close(2 * phases[0], phases[1])
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_bounded_ones_differ_in_their_logits_alone(name):
+    (task, plain), (own, found) = every(name), every(f"{name}, norm bound")
+    assert task == own and list(plain) == list(found)
+    for label, model in found.items():
+        model, without = (perturbed(m, 1, 0.5) for m in (model, plain[label]))
+        xs = 10 * jnp.asarray(series(0))
+        logits, free = model(xs), without(xs)
+        sizes = jnp.sqrt(jnp.mean(free**2, axis=1, keepdims=True))
+        assert jnp.any(sizes > LOGITS.limit)
+        assert_close(logits, free / jnp.sqrt(1 + (sizes / LOGITS.limit) ** 2))
 
 
 @pytest.mark.slow

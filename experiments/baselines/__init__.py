@@ -30,6 +30,8 @@ from .recurrent import (
     Model as Model,
     Recurrent as Recurrent,
     recurrent as recurrent,
+    unwrapped as unwrapped,
+    Wrap as Wrap,
 )
 from .rglru import RGLRU as RGLRU
 from .ridge import fit_ridge as fit_ridge, WindowRidge as WindowRidge

@@ -128,6 +128,15 @@ class AbstractScanned(AbstractCell):
         return self.leave(state, jax.tree.map(lambda array: array[-1], entered))
 
 
+# What turns a decoder into another one.
+Wrap = Callable[[wj.AbstractDecoder], wj.AbstractDecoder]
+
+
+def unwrapped(decoder: wj.AbstractDecoder) -> wj.AbstractDecoder:
+    """Returns the decoder as it is."""
+    return decoder
+
+
 class HeadDecoder(wj.AbstractDecoder):
     """A perceptron of the hidden vector and the coordinate: what WARP's state is itself."""
 
@@ -216,7 +225,7 @@ def recurrent(
     width: int,
     *,
     coordinates: wj.AbstractCoordinates = wj.TimeCoordinate(),
-    wrap: Callable[[wj.AbstractDecoder], wj.AbstractDecoder] = lambda head: head,
+    wrap: Wrap = unwrapped,
     key: Any,
 ) -> Recurrent:
     """Returns the cell with a perceptron of `width` for its head, which `wrap` may turn
