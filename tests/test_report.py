@@ -16,7 +16,7 @@ from experiments.__main__ import main
 from experiments._config import Config
 from experiments._report import joined, markdown, page, read
 from experiments._report.cells import Cell
-from experiments._report.entries import chosen, Sample
+from experiments._report.entries import better, chosen, Sample
 from experiments._report.figures import integer, mean, number, spread
 from experiments._run import FRAMES, Run
 
@@ -238,6 +238,20 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(reported):
     (validation, *_) = re.findall(r"validation</text>(.*?)</svg>", text)
     ticks = [float(x) for x in re.findall(r'end">(.*?)</text>', validation)]
     assert len(ticks) > 2 and np.allclose(np.diff(np.log10(ticks)), 1)
+
+
+@pytest.mark.parametrize(
+    "metric, sign",
+    [
+        ("test_accuracy", 1),
+        ("in_range_forecast_mse", -1),
+        ("bits_per_dim", -1),
+        ("beyond_relative_error_median", -1),
+        ("coverage_95", 0),
+    ],
+)
+def test_which_metrics_are_to_be_large_or_small(metric, sign):
+    assert better(metric) == sign
 
 
 def test_the_weights_of_the_page_are_those_of_the_file(reported):

@@ -172,7 +172,7 @@ def better(metric: str) -> int:
     if words & {"accuracy"}:
         return 1
     # `validation` is whatever is minimised.
-    if words & {"mse", "rmse", "mae", "nll", "bits", "validation"}:
+    if words & {"mse", "rmse", "mae", "nll", "bits", "error", "validation"}:
         return -1
     return 0
 
