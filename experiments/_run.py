@@ -18,6 +18,7 @@ import platform
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import Any
 
 import equinox as eqx
@@ -119,8 +120,7 @@ class Run:
         """
         gentlest, asked = min(trials, key=lambda t: t.learning_rate), len(trials)
         trials = [*trials, *gentlest.gentler()]
-        result_path = self.folder / "models" / f"{_slug(name)}.json"
-        model_path = self.folder / "models" / f"{_slug(name)}.eqx"
+        result_path, model_path = self._kept(name, "json"), self._kept(name, "eqx")
         if result_path.exists():
             try:
                 result = json.loads(result_path.read_bytes())
@@ -169,7 +169,7 @@ class Run:
         """Does what `choose` does, but where all trials diverge, those at lower rates too,
         the result is a row that says so and has no figures: other models go on.
         """
-        path = self.folder / "models" / f"{_slug(name)}.json"
+        path = self._kept(name, "json")
         with contextlib.suppress(OSError, ValueError):
             result = json.loads(path.read_bytes())
             if "diverged" in result:
@@ -191,6 +191,10 @@ class Run:
             write_json(path, result)
             self.results.append(result)
             self.say(f"{name} diverged at every rate, and has no figures.")
+
+    def _kept(self, name: str, ending: str) -> Path:
+        """Returns where the chosen model of that name is kept, or what is said of it."""
+        return self.folder / "models" / f"{_slug(name)}.{ending}"
 
     def say(self, line: str) -> None:
         """Prints a line beside the progress, as it is."""
