@@ -90,35 +90,34 @@ class S4D(AbstractScanned):
         within a block this is a convolution, as in the paper; done as a matrix product and
         not by Fourier transforms, whose rounding tells a step of later ones.
         """
-        length, size = len(xs), min(BLOCK, len(xs))
+        size = min(BLOCK, len(xs))
+        start, before = self.init() if carry is None else carry
         C = self.C_real + 1j * self.C_imag
-        read = jax.vmap(self._read)
         powers = jax.vmap(self.power)(jnp.arange(size + 1))
         added = self.gain()[1][None] * powers[:size]
-        # Padding comes first, as zeros, so that the last step is a valid one.
-        order, place = jnp.argsort(mask, stable=True), jnp.cumsum(mask)
+        # Valid steps come first, as nothing before them may pass.
+        order, place = jnp.argsort(~mask, stable=True), jnp.cumsum(mask) - 1
         packed = jnp.where(mask[order][:, None], xs[order], 0)
-        short = -length % size
-        blocks = jnp.pad(packed, ((short, 0), (0, 0))).reshape(-1, size, xs.shape[1])
+        packed = jnp.pad(packed, ((0, -len(xs) % size), (0, 0)))
+        blocks = packed.reshape(-1, size, xs.shape[1])
 
         age = jnp.arange(size)[:, None] - jnp.arange(size)[None]
-        kernel = jnp.where((age >= 0)[..., None], read(added)[age], 0)
+        kernel = jax.vmap(self._read)(added)[age]
+        kernel = jnp.where((age >= 0)[..., None], kernel, 0)
         within = jnp.einsum("ijd,njd->nid", kernel, blocks)
-        state, starts = lax.scan(
-            lambda state, made: (powers[size] * state + made, state),
-            self.start(),
-            _product("jdm,njd->ndm", added[::-1], blocks),
+        made = _product("jdm,njd->ndm", added[::-1], blocks)
+        _, starts = lax.scan(
+            lambda state, made: (powers[size] * state + made, state), start, made
         )
         since = _product("idm,ndm->nid", 2 * C[None] * powers[1:], starts).real
-        hidden = (within + since).reshape(-1, xs.shape[1])
-        hidden = hidden[short + length - jnp.sum(mask) + place - 1]
-        before = jnp.zeros(self.hidden_size, xs.dtype)
-        if carry is not None:
-            start, before = carry
-            gone = jax.vmap(self.power)(place) * start[None]
-            hidden, state = hidden + read(gone), state + gone[-1]
+        hidden = (within + since).reshape(-1, xs.shape[1])[jnp.maximum(place, 0)]
         hidden = held(hidden, before, mask)
-        return hidden, (state, hidden[-1])
+
+        block, latest = jnp.divmod(jnp.maximum(place[-1], 0), size)
+        seen = jnp.where((age[latest] >= 0)[:, None, None], added[age[latest]], 0)
+        state = jnp.einsum("jdm,jd->dm", seen, blocks[block])
+        state = state + powers[latest + 1] * starts[block]
+        return hidden, (jnp.where(place[-1] < 0, start, state), hidden[-1])
 
     def _read(self, state: Complex[Array, "d m"]) -> Float[Array, " d"]:
         return 2 * jnp.sum(self.C_real * state.real - self.C_imag * state.imag, axis=1)
