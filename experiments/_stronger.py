@@ -1,4 +1,4 @@
-"""What helps in classification, all together: for WARP, and for an LRU with the same."""
+"""What helps in classification, all together: for WARP, and for rivals with the same."""
 
 import functools
 import itertools
@@ -17,7 +17,7 @@ from ._classifiers import bounded, Candidates, Defaults
 from ._rivals import Maker, rival, stacked, thinned
 from ._run import count
 from ._tasks import PooledClassification
-from .baselines import Gated, LRU, Thinned, unwrapped, Wrap
+from .baselines import AbstractCell, Gated, LRU, S4D, Thinned, unwrapped, Wrap
 
 
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
@@ -83,33 +83,52 @@ def layered(
     )
 
 
-def harmonic(cycles: float) -> Maker:
-    """Returns a maker of two blocks of LRUs that start as WARP's modes do, each between
-    Griffin's and Mamba's convolution and gate.
+# Size, length of the sequences, full turns of the fastest mode over one, and key -> cell.
+Harmonic = Callable[[int, int, float, Any], AbstractCell]
+
+
+def harmonic_lru(size: int, length: int, cycles: float, key: Any) -> LRU:
+    """Returns an LRU that starts as WARP's modes do."""
+    modes = -(-size // 2)
+    return LRU(
+        2 * modes,
+        modes,
+        radius_min=math.exp(-2 / length),
+        radius_max=math.exp(-2 / (3 * length)),
+        max_phase=2 * math.pi * cycles / length,
+        key=key,
+    )
+
+
+def harmonic_s4d(size: int, length: int, cycles: float, key: Any) -> S4D:
+    """Returns an S4D whose fastest mode starts with so many turns; the slowest channel
+    takes a hundredth of its step, as in the paper.
+    """
+    modes = 8
+    step = 2 * cycles / ((modes - 1) * length)
+    return S4D(size, modes, min_step=step / 100, max_step=step, key=key)
+
+
+def harmonic(cell: Harmonic, cycles: float) -> Maker:
+    """Returns a maker of two blocks of these cells, each between Griffin's and Mamba's
+    convolution and gate.
 
     - `cycles`: full turns of the fastest mode over a sequence.
     """
 
-    def maker(inputs: int, size: int, length: int, key: Any):
-        def cell(size: int, key: Any) -> Gated:
+    def maker(inputs: int, size: int, length: int, key: Any) -> AbstractCell:
+        def gated(size: int, key: Any) -> Gated:
             inner, outer = jr.split(key)
-            modes = -(-size // 2)
-            lru = LRU(
-                2 * modes,
-                modes,
-                radius_min=math.exp(-2 / length),
-                radius_max=math.exp(-2 / (3 * length)),
-                max_phase=2 * math.pi * cycles / length,
-                key=inner,
-            )
-            return Gated(size, lru, width=SEEN, key=outer)
+            made = cell(size, length, cycles, inner)
+            return Gated(size, made, width=SEEN, key=outer)
 
-        return stacked(cell)(inputs, size, length, key)
+        return stacked(gated)(inputs, size, length, key)
 
     return maker
 
 
-def lru(
+def rivalling(
+    cell: Harmonic,
     defaults: Defaults,
     channels: int,
     classes: int,
@@ -121,12 +140,12 @@ def lru(
     wrap: Wrap = unwrapped,
     key: Any,
 ) -> Thinned:
-    """Returns an LRU with the same, of as many parameters as `warp`; its convolution is
+    """Returns a rival with the same, of as many parameters as `warp`; its convolution is
     within its blocks, of what `drive` makes of the observations.
     """
     choice = {"drive": drive, "cycles": cycles, "dropout": dropout}
     model = rival(
-        harmonic(cycles),
+        harmonic(cell, cycles),
         channels,
         classes,
         length=length,
@@ -139,13 +158,15 @@ def lru(
     return thinned(model, drive, dropout)
 
 
-STRONGER: dict[str, Callable[..., Any]] = {
+PLAIN: dict[str, Callable[..., Any]] = {
     "WARP, stronger": warp,
     "WARP, two layers": layered,
-    "LRU, stronger": lru,
-    "WARP, stronger, norm bound": functools.partial(warp, wrap=bounded),
-    "WARP, two layers, norm bound": functools.partial(layered, wrap=bounded),
-    "LRU, stronger, norm bound": functools.partial(lru, wrap=bounded),
+    "LRU, stronger": functools.partial(rivalling, harmonic_lru),
+    "S4D, stronger": functools.partial(rivalling, harmonic_s4d),
+}
+STRONGER = PLAIN | {
+    f"{name}, norm bound": functools.partial(make, wrap=bounded)
+    for name, make in PLAIN.items()
 }
 
 

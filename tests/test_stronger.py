@@ -12,14 +12,20 @@ from experiments._classifiers import Defaults, LOGITS
 from experiments._data import Split
 from experiments._rivals import rival, state_size
 from experiments._run import count
-from experiments._stronger import harmonic, STRONGER, stronger
-from experiments.baselines import Gated, LRU, Stack, Thinned
+from experiments._stronger import (
+    harmonic,
+    harmonic_lru,
+    harmonic_s4d,
+    PLAIN,
+    STRONGER,
+    stronger,
+)
+from experiments.baselines import Gated, GRU, LinOSS, LRU, S4D, S5, Stack, Thinned
 
 from .helpers import assert_close, assert_same, perturbed
 
 
 LENGTH, CHANNELS, CLASSES = 7, 2, 3
-PLAIN = "WARP, stronger", "WARP, two layers", "LRU, stronger"
 SMALL = Defaults(
     weights=60,
     strong_modes=8,
@@ -29,9 +35,9 @@ SMALL = Defaults(
 )
 
 
-def an_lru(cycles=2.0):
+def a_rival(cell=harmonic_lru):
     key = jr.key(0)
-    maker = harmonic(cycles)
+    maker = harmonic(cell, 2.0)
     model = rival(maker, CHANNELS, CLASSES, length=LENGTH, parameters=400, key=key)
     return perturbed(model, 1)
 
@@ -44,15 +50,17 @@ def series(seed=0):
     return jr.normal(jr.key(seed), (LENGTH, CHANNELS))
 
 
-def thinned_by_hand(model, rate, key):
-    """Returns the model without the ways from dropped modes, one weight after another."""
+def thinned_by_hand(model, rate, key, numbers):
+    """Returns the model without the ways from dropped modes, one weight after another: a
+    mode's `numbers` lie evenly over the hidden vector.
+    """
     weights = []
     for number, block in enumerate(model.cell.blocks):
         weight = np.array(block.C.weight)
-        modes = weight.shape[1] // 2
+        modes = weight.shape[1] // numbers
         stays = jr.bernoulli(jr.split(key, 2)[number], 1 - rate, (modes,))
         for mode in range(modes):
-            for column in (mode, modes + mode):
+            for column in range(mode, numbers * modes, modes):
                 weight[:, column] *= float(stays[mode]) / (1 - rate)
         weights.append(jnp.asarray(weight))
     return eqx.tree_at(
@@ -60,13 +68,15 @@ def thinned_by_hand(model, rate, key):
     )
 
 
-def test_thinning_leaves_whole_modes_out_of_each_block():
-    model, key, xs = an_lru(), jr.key(5), series()
-    thinned, wanted = Thinned(model, 0.4), thinned_by_hand(model, 0.4, key)
+@pytest.mark.parametrize("cell, numbers", [(harmonic_lru, 2), (harmonic_s4d, 1)])
+def test_thinning_leaves_whole_modes_out_of_each_block(cell, numbers):
+    model, key, xs = a_rival(cell), jr.key(5), series()
+    wanted = thinned_by_hand(model, 0.4, key, numbers)
+    thinned = Thinned(model, 0.4)
     call = eqx.filter_jit(lambda m, key: m(xs, key=key))
     assert_close(call(thinned, key), call(wanted, None))
     assert_same(call(thinned, None), call(model, None))
-    assert np.max(np.abs(call(thinned, key) - call(model, None))) > 1e-3
+    assert np.max(np.abs(call(thinned, key) - call(model, None))) > 1e-4
     mask = jnp.arange(LENGTH) < 5
     pooled = eqx.filter_jit(
         lambda m, key: wj.Pooled(m, 3)(xs, mask=mask, query=1.0, key=key)
@@ -77,7 +87,7 @@ def test_thinning_leaves_whole_modes_out_of_each_block():
 
 
 def test_thinning_drops_its_share_and_keeps_the_mean():
-    thinned = Thinned(an_lru(), 0.4)
+    thinned = Thinned(a_rival(), 0.4)
 
     def first(model):
         return model.cell.blocks[0].C.weight
@@ -90,8 +100,32 @@ def test_thinning_drops_its_share_and_keeps_the_mean():
     np.testing.assert_allclose(drawn.mean(0), weight, atol=0.08 * scale)
 
 
+@pytest.mark.parametrize("cell", [LRU, S5, LinOSS])
+def test_modes_of_two_numbers_are_one_each(cell):
+    made = cell(CHANNELS, 3, key=jr.key(0))
+    gated = Gated(CHANNELS, made, key=jr.key(1))
+    assert gated.mode_of().tolist() == made.mode_of().tolist() == [0, 1, 2, 0, 1, 2]
+
+
+def test_units_of_other_cells_are_modes_of_their_own():
+    for cell in GRU(CHANNELS, 3, key=jr.key(0)), S4D(3, key=jr.key(0)):
+        assert cell.mode_of().tolist() == [0, 1, 2]
+
+
+def test_an_s4d_may_start_with_the_turns_of_warp():
+    cell = harmonic(harmonic_s4d, 2.0)(CHANNELS, 500, 50, jr.key(0))
+    assert isinstance(cell, Stack)
+    for block in cell.blocks:
+        assert isinstance(block.cell, Gated) and isinstance(block.cell.cell, S4D)
+        kept, _ = block.cell.cell.gain()
+        turns = np.angle(kept).max(1) * 50 / (2 * np.pi)
+        assert 1.9 < turns.max() < 2.0001
+        assert 0.0199 < turns.min() < 0.022
+        assert np.all(np.abs(kept) < 1)
+
+
 def test_an_lru_may_start_with_the_time_scales_of_warp():
-    cell = harmonic(2.0)(CHANNELS, 5, LENGTH, jr.key(0))
+    cell = harmonic(harmonic_lru, 2.0)(CHANNELS, 5, LENGTH, jr.key(0))
     assert isinstance(cell, Stack)
     for block in cell.blocks:
         assert isinstance(block.cell, Gated) and isinstance(block.cell.cell, LRU)
@@ -103,17 +137,18 @@ def test_an_lru_may_start_with_the_time_scales_of_warp():
 
 
 def test_both_have_the_same_choices_and_as_many_parameters():
-    (task, warps), (own, stacks), (last, lrus) = map(every, PLAIN)
-    assert task == own == last
-    assert list(warps) == list(stacks) == list(lrus)
+    (task, warps), (_, stacks), (_, lrus), (_, s4ds) = found = [*map(every, PLAIN)]
+    for asked, models in found:
+        assert asked == task and list(models) == list(warps)
     assert list(warps) == [
         "values, 1 cycles, dropout 0.5",
         "values, 2 cycles, dropout 0.5",
     ]
     for label, model in warps.items():
-        assert model.transition.rate == lrus[label].rate == 0.5
         assert state_size(stacks[label]) > state_size(model) == model.decoder.state_size
-        assert abs(count(lrus[label]) / count(model) - 1) < 0.1
+        for rivals in lrus, s4ds:
+            assert model.transition.rate == rivals[label].rate == 0.5
+            assert abs(count(rivals[label]) / count(model) - 1) < 0.1
     phases = [
         jnp.exp(model.transition.transition.dynamics.log_phase)
         for model in warps.values()
@@ -152,7 +187,7 @@ def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
 
 def test_what_cannot_be_thinned_is_refused():
     with pytest.raises(ValueError, match=r"got 1\.0"):
-        Thinned(an_lru(), 1.0)
+        Thinned(a_rival(), 1.0)
     bare = rival(
         "Transformer", CHANNELS, CLASSES, length=LENGTH, parameters=300, key=jr.key(0)
     )

@@ -75,6 +75,9 @@ class Gated(AbstractCell):
         inner = self.cell(inner, self._convolved(window)[0])
         return window[1:], inner, self.cell.hidden(inner) * self.gate(gate)
 
+    def mode_of(self):
+        return self.cell.mode_of()
+
     def hidden(self, carry: Carry) -> Float[Array, " h"]:
         return carry[2]
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float
 
-from .recurrent import AbstractScanned
+from .recurrent import AbstractScanned, paired
 
 
 # Stiffness and step size of each oscillator -> what a step divides the velocities by.
@@ -68,6 +68,9 @@ class LinOSS(AbstractScanned):
         self.B = scale * jr.normal(B_key, (oscillators, input_size))
         self.scheme = scheme
         self.hidden_size = 2 * oscillators
+
+    def mode_of(self):
+        return paired(self.hidden_size // 2)
 
     def start(self) -> State:
         return jnp.zeros_like(self.raw_step), jnp.zeros_like(self.raw_step)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Complex, Float
 
-from .recurrent import AbstractScanned
+from .recurrent import AbstractScanned, paired
 
 
 class LRU(AbstractScanned):
@@ -50,6 +50,9 @@ class LRU(AbstractScanned):
     def eigenvalues(self) -> Complex[Array, " m"]:
         """Returns the eigenvalues of the recurrence, all within the unit circle."""
         return jnp.exp(-jnp.exp(self.log_decay) + 1j * jnp.exp(self.log_phase))
+
+    def mode_of(self):
+        return paired(self.hidden_size // 2)
 
     def start(self) -> Complex[Array, " m"]:
         return jnp.zeros_like(self.eigenvalues())

@@ -9,7 +9,8 @@ import jax
 import jax.lax as lax
 import jax.nn as jnn
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PyTree
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 import warp_jax as wj
 
@@ -30,6 +31,12 @@ class AbstractCell(eqx.Module):
     def hidden(self, carry: PyTree[Array]) -> Float[Array, " h"]:
         """Returns what is read of a carry, `(hidden_size,)`; by default all of it."""
         return carry
+
+    def mode_of(self) -> Int[np.ndarray, " h"]:
+        """Returns to which mode each number of the hidden vector belongs, from 0; by
+        default each is its own.
+        """
+        return np.arange(self.hidden_size)
 
     def roll(
         self,
@@ -126,6 +133,13 @@ class AbstractScanned(AbstractCell):
             entered,
         )
         return self.leave(state, jax.tree.map(lambda array: array[-1], entered))
+
+
+def paired(modes: int) -> Int[np.ndarray, " h"]:
+    """Returns the `AbstractCell.mode_of` of two numbers of every mode, the first ones
+    before all second ones.
+    """
+    return np.tile(np.arange(modes), 2)
 
 
 # What turns a decoder into another one.

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Complex, Float
 
-from .recurrent import AbstractScanned
+from .recurrent import AbstractScanned, paired
 
 
 class S5(AbstractScanned):
@@ -59,6 +59,9 @@ class S5(AbstractScanned):
     def eigenvalues(self) -> Complex[Array, " m"]:
         """Returns those in continuous time, with negative real parts."""
         return -jnp.exp(self.log_decay) + 1j * self.frequency
+
+    def mode_of(self):
+        return paired(self.hidden_size // 2)
 
     def start(self) -> Complex[Array, " m"]:
         return jnp.zeros_like(self.eigenvalues())

@@ -3,7 +3,6 @@
 from typing import Any
 
 import equinox as eqx
-import jax.numpy as jnp
 import jax.random as jr
 
 import warp_jax as wj
@@ -13,9 +12,9 @@ from .stack import Stack
 
 
 class Thinned(wj.AbstractModel):
-    """A rival of stacked blocks with complex diagonal cells, of which whole modes are left
-    out of a sequence, wherever a key is given: each with the chance `rate`, drawn once for
-    a sequence and block. Those that stay count `1 / (1 - rate)` times.
+    """A rival of stacked blocks, of whose cells whole modes are left out of a sequence,
+    wherever a key is given: each with the chance `rate`, drawn once for a sequence and
+    block. Those that stay count `1 / (1 - rate)` times.
 
     Without a key it is the model to the last bit. `init` and `step` leave nothing out.
     """
@@ -26,8 +25,7 @@ class Thinned(wj.AbstractModel):
     def __init__(self, model: Recurrent, rate: float):
         """**Arguments:**
 
-        - `model`: a `Stack` of cells that read the real parts of their modes and then the
-            imaginary ones, as an `LRU`, gated or not.
+        - `model`: of a `Stack`.
         - `rate`: in [0, 1).
         """
         if not isinstance(model.cell, Stack):
@@ -56,8 +54,9 @@ class Thinned(wj.AbstractModel):
         blocks = self.model.cell.blocks
         for block, own in zip(blocks, jr.split(key, len(blocks))):
             weight = block.C.weight
-            drawn = jr.bernoulli(own, 1 - self.rate, (weight.shape[1] // 2,))
-            keep = jnp.tile(drawn.astype(weight.dtype) / (1 - self.rate), 2)
+            mode_of = block.cell.mode_of()
+            drawn = jr.bernoulli(own, 1 - self.rate, (mode_of.max() + 1,))
+            keep = drawn[mode_of].astype(weight.dtype) / (1 - self.rate)
             weights.append(weight * keep[None])
         return eqx.tree_at(
             lambda model: [block.C.weight for block in model.cell.blocks],
