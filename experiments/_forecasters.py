@@ -12,7 +12,7 @@ import warp_jax as wj
 
 from ._rivals import rival
 from ._run import count
-from .baselines import DLinear, HeadDecoder
+from .baselines import DLinear, HeadDecoder, Stack, Thinned
 
 
 WIDTH, MODES, CYCLES = 16, 32, 10.0
@@ -39,8 +39,8 @@ def warp(steps: tuple[int, int], dropout: float, key: jax.Array) -> wj.WARP:
 
 
 def candidates(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, Any]:
-    """Returns what is tried of a model: a WARP at each rate of dropout, a rival as it is.
-    Each rival has about as many parameters as the WARP.
+    """Returns what is tried of a model: a WARP, or a rival of blocks, at each rate of mode
+    dropout, another one as it is. Each rival has about as many parameters as the WARP.
     """
     return MAKERS.get(name, _rival)(name, steps, key)
 
@@ -65,7 +65,10 @@ def _rival(name: str, steps: tuple[int, int], key: jax.Array) -> dict[str, Any]:
     )
     assert isinstance(model.decoder, HeadDecoder)
     head = model.decoder.network
-    return {name: eqx.tree_at(lambda m: m.decoder.network, model, _quiet(head))}
+    model = eqx.tree_at(lambda m: m.decoder.network, model, _quiet(head))
+    if not isinstance(model.cell, Stack):
+        return {name: model}
+    return {f"{name}, dropout {rate:g}": Thinned(model, rate) for rate in DROPOUT}
 
 
 # All others are rivals.

@@ -5,6 +5,7 @@ import datetime
 import json
 import re
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -134,6 +135,20 @@ def test_a_correction_begins_at_zero(name):
     for model in candidates(name, STEPS, jr.key(0)).values():
         xs = jr.normal(jr.key(2), (CONTEXT + HORIZON, 1))
         np.testing.assert_array_equal(task.predict(model, xs), np.zeros((HORIZON, 1)))
+
+
+def test_rivals_of_blocks_have_mode_dropout_too():
+    xs = np.random.default_rng(2).normal(size=(1, CONTEXT + HORIZON, 1))
+    split = Split(xs.astype(np.float32), np.zeros(1, int))
+    loss = eqx.filter_jit(DirectForecast(CONTEXT).loss)
+    for name in "WARP", "LRU", "S4D", "GRU":
+        plain, dropped = candidates(name, STEPS, jr.key(0)).items()
+        assert plain[0] == f"{name}, dropout 0" and dropped[0] == f"{name}, dropout 0.4"
+        for (_, model), differs in ((plain, False), (dropped, True)):
+            model = perturbed(model, 1)
+            values = {float(loss(model, split, jr.key(n))) for n in range(3)}
+            assert (len(values) > 1) is differs
+    assert list(candidates("Transformer", STEPS, jr.key(0))) == ["Transformer"]
 
 
 def test_the_last_value_is_repeated():
