@@ -7,8 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.nn as jnn
 import jax.random as jr
+from jaxtyping import Array, Float
 
 import warp_jax as wj
 
@@ -22,8 +24,17 @@ from .baselines import AbstractCell, Gated, LRU, S4D, Thinned, unwrapped, Wrap
 
 # Channels of the embedding, and steps that its convolution sees: those of `Gated` too.
 EMBEDDED, SEEN = 16, 4
+NORM = eqx.nn.LayerNorm(EMBEDDED, use_weight=False, use_bias=False)
 # Features between two layers.
 FEATURES = 16
+
+
+def normed_silu(features: Float[Array, "c t"]) -> Float[Array, "c t"]:
+    """Returns the SiLU of the features of each step, less their mean and in units of their
+    deviation, whatever the size of what they are of: the norm that stands before each cell
+    of a rival.
+    """
+    return jnn.silu(jax.vmap(NORM, 1, 1)(features))
 
 
 def warp(
@@ -35,12 +46,14 @@ def warp(
     drive: wj.AbstractPairwiseDrive,
     cycles: float,
     dropout: float,
+    activation: Callable[[Array], Array] = jnn.silu,
     wrap: Wrap = unwrapped,
     key: Any,
 ) -> wj.WARP:
     """Returns a WARP with many harmonic modes, of which whole ones are left out in
     training, driven by what `drive` makes of a causal convolution.
 
+    - `activation`: of the convolution.
     - `wrap`: what turns the decoder into another one.
     """
     network_key, drive_key, mode_key, map_key = jr.split(key, 4)
@@ -56,7 +69,12 @@ def warp(
         transition=wj.ModeDropout(subspace, dropout),
         initial=wj.LearntInitial(decoder.flatten(network)),
         drive=wj.CausalConvolution(
-            channels, EMBEDDED, SEEN, drive=drive, key=drive_key
+            channels,
+            EMBEDDED,
+            SEEN,
+            drive=drive,
+            activation=activation,
+            key=drive_key,
         ),
     )
 
@@ -164,10 +182,18 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "LRU, stronger": functools.partial(rivalling, harmonic_lru),
     "S4D, stronger": functools.partial(rivalling, harmonic_s4d),
 }
-STRONGER = PLAIN | {
+BOUNDED = {
     f"{name}, norm bound": functools.partial(make, wrap=bounded)
     for name, make in PLAIN.items()
 }
+# A norm stands before each cell of the rivals already.
+NORMED = {
+    f"{name}, normed": functools.partial(
+        PLAIN[name], activation=normed_silu, wrap=bounded
+    )
+    for name in ("WARP, stronger", "WARP, two layers")
+}
+STRONGER = PLAIN | BOUNDED | NORMED
 
 
 def stronger(

@@ -1,5 +1,7 @@
 """Models with every extra, and the rival that has the same ones."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,12 @@ from experiments._data import Split
 from experiments._rivals import rival, state_size
 from experiments._run import count
 from experiments._stronger import (
+    EMBEDDED,
     harmonic,
     harmonic_lru,
     harmonic_s4d,
+    NORMED,
+    normed_silu,
     PLAIN,
     STRONGER,
     stronger,
@@ -167,6 +172,48 @@ def test_bounded_ones_differ_in_their_logits_alone(name):
         sizes = jnp.sqrt(jnp.mean(free**2, axis=1, keepdims=True))
         assert jnp.any(sizes > LOGITS.limit)
         assert_close(logits, free / jnp.sqrt(1 + (sizes / LOGITS.limit) ** 2))
+
+
+def drives(model: Any):
+    if isinstance(model, wj.Stacked):
+        return [
+            part.drive for part in (*(la.model for la in model.layers), model.model)
+        ]
+    return [model.drive]
+
+
+@pytest.mark.parametrize("name", NORMED)
+def test_normed_ones_differ_from_bounded_ones_in_every_embedding_alone(name):
+    (task, bounded), (own, found) = (
+        every(name.replace("normed", "norm bound")),
+        every(name),
+    )
+    assert task == own and list(bounded) == list(found)
+    for label, model in found.items():
+        kinds = [drive.activation for drive in drives(model)]
+        assert kinds == [normed_silu] * (2 if "two" in name else 1)
+        other = eqx.tree_at(
+            lambda m: [drive.activation for drive in drives(m)], bounded[label], kinds
+        )
+        xs = 10 * jnp.asarray(series(0))
+        model, other, without = (
+            perturbed(m, 1, 0.5)(xs) for m in (model, other, bounded[label])
+        )
+        assert_same(model, other)
+        assert np.max(np.abs(model - without)) > 1e-3
+
+
+def test_features_are_normed_step_by_step():
+    features = np.random.default_rng(0).normal(1, 2, (EMBEDDED, 3))
+    wanted = np.zeros_like(features)
+    for step in range(3):
+        centred = features[:, step] - features[:, step].mean()
+        normed = centred / np.sqrt(np.mean(centred**2) + 1e-5)
+        wanted[:, step] = normed / (1 + np.exp(-normed))
+    assert_close(normed_silu(jnp.asarray(features, float)), wanted)
+    # Whatever their size.
+    larger = normed_silu(jnp.asarray(9 * features, float))
+    np.testing.assert_allclose(larger, wanted, atol=1e-4)
 
 
 @pytest.mark.slow
