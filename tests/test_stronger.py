@@ -174,12 +174,10 @@ def test_bounded_ones_differ_in_their_logits_alone(name):
         assert_close(logits, free / jnp.sqrt(1 + (sizes / LOGITS.limit) ** 2))
 
 
-def drives(model: Any):
-    if isinstance(model, wj.Stacked):
-        return [
-            part.drive for part in (*(la.model for la in model.layers), model.model)
-        ]
-    return [model.drive]
+def drives(model: Any) -> list[Any]:
+    """Returns what drives each layer, from below."""
+    layers: list[Any] = [layer.model for layer in getattr(model, "layers", ())]
+    return [part.drive for part in (*layers, getattr(model, "model", model))]
 
 
 @pytest.mark.parametrize("name", NORMED)
