@@ -202,7 +202,7 @@ def test_a_changed_result_or_a_changed_figure_is_noticed(tmp_path):
         new = tmp_path / path.relative_to(RESULTS)
         new.parent.mkdir(exist_ok=True)
         value = json.loads(path.read_text())
-        if path.name == "msd-seed1.json":
+        if path == RESULTS / "msd" / "msd-seed1.json":
             metrics = {r["model"]: r["metrics"] for r in value["results"]}
             metrics["Transformer"]["forecast_mse"] *= 10
         new.write_text(json.dumps(value))
