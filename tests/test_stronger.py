@@ -214,6 +214,27 @@ def test_features_are_normed_step_by_step():
     np.testing.assert_allclose(larger, wanted, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", NORMED)
+def test_normed_ones_stream_and_skip_padding(name):
+    model = perturbed(every(name)[1]["values, 2 cycles, dropout 0.5"], 1)
+    xs, ts = series(), jnp.linspace(0, 1, LENGTH)
+    rolled = eqx.filter_jit(lambda m, xs, ts, mask: m(xs, ts, mask=mask))
+    wanted = rolled(model, xs, ts, None)
+
+    @eqx.filter_jit
+    def streamed(model):
+        states = [model.init(xs[0], ts[0])]
+        for x, t in zip(xs[1:], ts[1:]):
+            states.append(model.step(states[-1], x, t))
+        return jnp.stack([model.read(s, t) for s, t in zip(states, ts)])
+
+    assert_close(streamed(model), wanted)
+    mask = np.array([True, False, True, True, False, True, True, True, True])
+    padded = jnp.full((len(mask), CHANNELS), jnp.nan).at[mask].set(xs)
+    found = rolled(model, padded, jnp.zeros(len(mask)).at[mask].set(ts), mask)
+    assert_close(found[mask], wanted)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STRONGER)
 def test_a_loss_of_the_stronger_models_reaches_every_weight(name):
