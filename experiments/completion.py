@@ -34,7 +34,7 @@ BYTES = Levels(256, -1.0, 1.0)
 # takes many times longer than all pixels read off one state.
 TASKS = {"direct": Completion, "autoregressive": AutoregressiveCompletion}
 STEPS = {
-    "quick": {"direct": 200, "autoregressive": 50},
+    "quick": {"direct": 150, "autoregressive": 50},
     "paper": {"direct": 20_000, "autoregressive": 10_000},
 }
 BATCH = 64
