@@ -141,7 +141,7 @@ def test_rivals_of_blocks_have_mode_dropout_too():
     xs = np.random.default_rng(2).normal(size=(1, CONTEXT + HORIZON, 1))
     split = Split(xs.astype(np.float32), np.zeros(1, int))
     loss = eqx.filter_jit(DirectForecast(CONTEXT).loss)
-    for name in "WARP", "LRU", "S4D", "GRU":
+    for name in "WARP", "LRU", "S4D":
         plain, dropped = candidates(name, STEPS, jr.key(0)).items()
         assert plain[0] == f"{name}, dropout 0" and dropped[0] == f"{name}, dropout 0.4"
         for (_, model), differs in ((plain, False), (dropped, True)):
