@@ -145,7 +145,7 @@ def harmonic(cell: Harmonic, cycles: float) -> Maker:
     return maker
 
 
-def rivalling(
+def stronger_rival(
     cell: Harmonic,
     defaults: Defaults,
     channels: int,
@@ -158,8 +158,8 @@ def rivalling(
     wrap: Wrap = unwrapped,
     key: Any,
 ) -> Thinned:
-    """Returns a rival with the same, of as many parameters as `warp`; its convolution is
-    within its blocks, of what `drive` makes of the observations.
+    """Returns a rival with the same extras, of as many parameters as `warp`; its
+    convolution is within its blocks, of what `drive` makes of the observations.
     """
     choice = {"drive": drive, "cycles": cycles, "dropout": dropout}
     model = rival(
@@ -179,8 +179,8 @@ def rivalling(
 PLAIN: dict[str, Callable[..., Any]] = {
     "WARP, stronger": warp,
     "WARP, two layers": layered,
-    "LRU, stronger": functools.partial(rivalling, harmonic_lru),
-    "S4D, stronger": functools.partial(rivalling, harmonic_s4d),
+    "LRU, stronger": functools.partial(stronger_rival, harmonic_lru),
+    "S4D, stronger": functools.partial(stronger_rival, harmonic_s4d),
 }
 BOUNDED = {
     f"{name}, norm bound": functools.partial(make, wrap=bounded)

@@ -141,7 +141,7 @@ def test_an_lru_may_start_with_the_time_scales_of_warp():
         assert np.all((turns > 0) & (turns < 2.0)) and turns.max() > 0.5
 
 
-def test_both_have_the_same_choices_and_as_many_parameters():
+def test_all_have_the_same_choices_and_as_many_parameters():
     (task, warps), (_, stacks), (_, lrus), (_, s4ds) = found = [*map(every, PLAIN)]
     for asked, models in found:
         assert asked == task and list(models) == list(warps)
