@@ -34,8 +34,9 @@ class Config:
     steps: int | None = None
     """Updates of each model. By default the preset's."""
     models: Annotated[tuple[str, ...], Flag(metavar="[NAME ...]")] = ()
-    """Train only the models whose names contain one of these, as in --models GRU LRU. A
-    name of none, as in --models list, is refused with all names that there are."""
+    """Train only these models, as in --models GRU LRU, and those whose names contain what
+    is no name in full. What is part of none, as in --models list, is refused with all
+    names that there are."""
 
     def __post_init__(self) -> None:
         if self.steps is not None and self.steps < 1:

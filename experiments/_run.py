@@ -67,6 +67,7 @@ class Run:
         self.config, self.folder = resolve(experiment, config)
         if models:
             self.config.check_models(models)
+        self._names = {name.lower() for name in models}
         self.experiment, self.dataset = experiment, dataset
         self.console = Console(stderr=True)
         SIGNALS.command = f"python -m experiments {experiment} --resume {self.folder}"
@@ -92,16 +93,13 @@ class Run:
         """Returns a random key that depends on the seed and on `names` alone."""
         return self.config.key(*names)
 
-    def wants(self, name: str, among: Collection[str] = ()) -> bool:
-        """Whether `--models` asks for the model.
-
-        - `among`: all models that there are, where one of them that `--models` names in
-            full is to be that one alone, and not all whose names contain its name.
+    def wants(self, name: str) -> bool:
+        """Whether `--models` asks for the model: a name in full is that one alone, and
+        anything else all whose names contain it.
         """
-        whole = {other.lower() for other in among}
 
         def means(part: str) -> bool:
-            return part == name.lower() if part in whole else part in name.lower()
+            return part == name.lower() if part in self._names else part in name.lower()
 
         chosen = self.config.models
         return not chosen or any(means(part.lower()) for part in chosen)

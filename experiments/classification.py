@@ -60,7 +60,7 @@ def run(config: Options) -> dict:
     wanted = [
         name
         for name in names
-        if run.wants(name, names) and (name in defaults.quick or not quick)
+        if run.wants(name) and (name in defaults.quick or not quick)
     ]
 
     def candidates(name: str) -> Candidates:

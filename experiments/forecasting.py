@@ -51,7 +51,7 @@ class Options(Rated):
         tuple[str, ...],
         Flag(
             metavar="[NAME ...]",
-            help="Train only the models whose names contain one of these: WARP, which "
+            help="Train only these models, or those whose names contain this: WARP, which "
             "corrects a ridge regression; 'WARP, alone', which corrects the last value; "
             f"DLinear; and rivals, which correct the ridge: {', '.join(CELLS)}. By default "
             "the first three, and with --preset paper all.",

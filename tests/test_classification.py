@@ -262,8 +262,8 @@ def test_a_name_in_full_is_that_model_alone(tmp_path):
 
     def wanted(*models):
         out = tmp_path / "-".join(models)
-        run = Run("test", "points", Config(out=out, models=models))
-        return [name for name in names if run.wants(name, names)]
+        run = Run("test", "points", Config(out=out, models=models), names)
+        return [name for name in names if run.wants(name)]
 
     assert wanted("Subspace", "lru") == ["subspace", "LRU"]
     assert wanted("subspace,") == ["subspace, dropout"]
