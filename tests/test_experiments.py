@@ -78,7 +78,15 @@ def test_every_experiment_runs(name, rates, tmp_path, broadcasting):
 
 
 # Their data and models are made in about a second.
-SWIFT = "classification", "gradients", "in_context", "lotka_volterra", "msd", "spirals"
+SWIFT = (
+    "classification",
+    "gradients",
+    "in_context",
+    "lotka_volterra",
+    "msd",
+    "polynomials",
+    "spirals",
+)
 FILES = {
     "cheetah": "half_cheetah_traces.npz",
     "completion": "mnist.npz",
