@@ -106,7 +106,10 @@ def read_out(depth: int, key: Any) -> wj.WARP:
     theta = wj.NetworkDecoder(made).flatten(made)
     inputs = theta.size + COORDINATES.out_size
     function = eqx.nn.MLP(inputs, 1, WIDTH, depth, jnn.silu, key=key)
-    return assembled(ReadOut(function, False, theta.size, 1), theta)
+    return assembled(
+        ReadOut(function=function, observe=False, state_size=theta.size, out_size=1),
+        theta,
+    )
 
 
 def assembled(decoder: wj.AbstractDecoder, theta: Float[Array, " p"]) -> wj.WARP:

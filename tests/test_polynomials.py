@@ -35,7 +35,7 @@ def test_sequences_are_independent_numbers_after_a_zero():
 @pytest.mark.parametrize("degree", DEGREES)
 def test_a_product_is_uncorrelated_with_all_of_lower_degree(degree):
     xs = np.asarray(draw(jr.key(1), 50_000), np.float64)[..., 0]
-    answers = np.asarray(Product(degree).answer(xs[..., None]))
+    answers = np.asarray(Product(degree).answer(jnp.asarray(xs[..., None])))
     np.testing.assert_allclose(answers, np.prod(xs[:, PLACES[:degree]], axis=1), 1e-5)
     assert answers.var() == pytest.approx(1, abs=0.05)
     for lower in range(degree):
