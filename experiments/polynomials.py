@@ -162,7 +162,14 @@ def run(config: Options) -> dict:
             weight_decay=0.0,
         )
         run.choose(full, trial.at(config.learning_rates))
-    run.figure(
-        "learning_curves", figures.learning_curves(run.curves(), "validation error")
-    )
+    for degree in DEGREES:
+        about = f"degree {degree}"
+        curves = {
+            trial.partition(": ")[2]: lines
+            for trial, lines in run.curves().items()
+            if trial.startswith(f"{about}: ")
+        }
+        if curves:
+            figure = figures.learning_curves(curves, f"validation error, {about}")
+            run.figure(f"learning_curves_degree_{degree}", figure)
     return run.finish(lambda row: row["model"].partition(": ")[0])

@@ -79,3 +79,5 @@ def test_two_layers_multiply_two_numbers_and_one_layer_does_not(tmp_path):
     one, two = (row["metrics"]["relative_error"] for row in summary["results"])
     assert [row["model"] for row in summary["results"]] == list(models[::-1])
     assert two < 0.1 < 0.95 < one
+    drawn = [path.name for path in (tmp_path / "figures").iterdir()]
+    assert drawn == ["learning_curves_degree_2.png"]
