@@ -56,10 +56,6 @@ def _half(size: int) -> int:
     return -(-size // 2)
 
 
-def _identity(u: jax.Array) -> jax.Array:
-    return u
-
-
 def _mamba(size: int, key: Any) -> AbstractCell:
     inner, outer = jax.random.split(key)
     return Gated(size, S6(2 * size, key=inner), key=outer)
@@ -68,14 +64,14 @@ def _mamba(size: int, key: Any) -> AbstractCell:
 def _griffin(size: int, key: Any) -> AbstractCell:
     inner, outer = jax.random.split(key)
     cell = RGLRU(size, key=inner)
-    return Gated(size, cell, before=_identity, gate=jax.nn.gelu, key=outer)
+    return Gated(size, cell, before=jax.nn.identity, gate=jax.nn.gelu, key=outer)
 
 
 def _facts(size: int, key: Any) -> AbstractCell:
     inner, outer = jax.random.split(key)
     factors = 4
     cell = FACTS(factors * -(-size // factors), factors, key=inner)
-    return Gated(size, cell, before=_identity, key=outer)
+    return Gated(size, cell, before=jax.nn.identity, key=outer)
 
 
 def _controlled(field: Callable[..., AbstractField], windows: int | None) -> Maker:

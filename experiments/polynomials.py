@@ -48,11 +48,6 @@ class Options(Rated):
     """Each is tried with each model; validation data chooses."""
 
 
-def identity(x: Array) -> Array:
-    """Returns `x`: no activation."""
-    return x
-
-
 def draw(key: jax.Array, count: int) -> Float[Array, "n t 1"]:
     """Returns sequences, evenly distributed but for the zero at their start."""
     bound = 3**0.5
@@ -102,7 +97,7 @@ def read_out(depth: int, key: Any) -> wj.WARP:
     is zero.
     """
     theta_key, key = jr.split(key)
-    made = network(3, identity, theta_key)
+    made = network(3, jnn.identity, theta_key)
     theta = wj.NetworkDecoder(made).flatten(made)
     inputs = theta.size + COORDINATES.out_size
     function = eqx.nn.MLP(inputs, 1, WIDTH, depth, jnn.silu, key=key)
@@ -124,9 +119,9 @@ def assembled(decoder: wj.AbstractDecoder, theta: Float[Array, " p"]) -> wj.WARP
 
 
 MODELS: dict[str, Callable[[Any], wj.WARP]] = {
-    "1 layer": functools.partial(self_decoding, 1, identity),
-    "2 layers": functools.partial(self_decoding, 2, identity),
-    "3 layers": functools.partial(self_decoding, 3, identity),
+    "1 layer": functools.partial(self_decoding, 1, jnn.identity),
+    "2 layers": functools.partial(self_decoding, 2, jnn.identity),
+    "3 layers": functools.partial(self_decoding, 3, jnn.identity),
     "2 layers, SiLU": functools.partial(self_decoding, 2, jnn.silu),
     "3 layers, SiLU": functools.partial(self_decoding, 3, jnn.silu),
     "linear read-out": functools.partial(read_out, 0),

@@ -53,10 +53,8 @@ def test_errors_are_in_units_of_those_of_zero():
     assert task.error(Says(lambda x: x[PLACES[0]] * x[PLACES[1] + 1]), xs) > 1
     wrong = Says(lambda x: 2 * right.function(x))
     assert task.error(wrong, xs) == pytest.approx(1, rel=1e-5)
-    keys = jr.key(0)
-    np.testing.assert_allclose(
-        task.loss(wrong, xs, keys), jnp.mean(task.answer(xs) ** 2)
-    )
+    loss = task.loss(wrong, xs, jr.key(0))
+    np.testing.assert_allclose(loss, jnp.mean(task.answer(xs) ** 2))
 
 
 def test_read_outs_have_states_as_large_as_three_layers():
