@@ -237,7 +237,7 @@ def test_adaptation_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(adaptation, "TUNINGS", [Tuning(1, 1e-3)])
     folder = tmp_path / "run"
     with jax.numpy_rank_promotion("allow"):
-        options = "--steps 1 --learning-rates 1e-3 --models WARP GRU".split()
+        options = "--steps 1 --learning-rates 1e-3 --models WARP fine-tuned GRU".split()
         main(["adaptation", *options, "--out", str(folder)])
     summary = (folder / "summary.json").read_text()
     for text in (
