@@ -114,7 +114,8 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     try:
         written = json.loads(path.read_text())
         experiment = written.pop("experiment")
-        paths = {k: pathlib.Path(written[k]) for k in ("out", "data") if written[k]}
+        names = [k for k in ("out", "data", "refit") if written.get(k)]
+        paths = {k: pathlib.Path(written[k]) for k in names}
         lists = {k: tuple(v) for k, v in written.items() if isinstance(v, list)}
         given = written | paths | lists | {"resume": config.resume}
         resumed = type(config)(**given)

@@ -115,7 +115,9 @@ class Reporter:
                 print(f"{self._name}: ", end="", file=sys.stderr)
                 wj.print_progress(progress)
             return
-        figures = f"loss {progress.loss:.4g}  validation {progress.validation:.4g}"
+        figures = f"loss {progress.loss:.4g}"
+        if progress.validation is not None:
+            figures += f"  validation {progress.validation:.4g}"
         self._bar.update(self._task, completed=progress.step, figures=figures)
 
 

@@ -143,7 +143,7 @@ class Run:
                 tried[trial.name] = None
                 line = str(error).splitlines()[0]
                 self.say(f"{trial.name} is out: {line}")
-        trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]))
+        trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]) or 0.0)
         wj.save(model_path, model)
         result = {
             "model": name,
@@ -320,8 +320,8 @@ def _versions() -> dict[str, str]:
     return {"python": platform.python_version(), **versions}
 
 
-def _validation(history: wj.History) -> float:
-    return dict(history.validation)[history.best_step]
+def _validation(history: wj.History) -> float | None:
+    return dict(history.validation).get(history.best_step)
 
 
 def _slug(name: str) -> str:

@@ -18,9 +18,11 @@ class Trial:
     - `model`, `loss`, `batches`, `steps`: as for `warp_jax.fit`.
     - `state_size`: numbers in the state.
     - `validate`: `model -> figure`, the lower the better: it alone chooses the model.
+        `None` where nothing is left to choose: the model of the last step is tested.
     - `test`: `model -> metrics`, called once, on the chosen model.
     - `learning_rate`: the peak of a cosine schedule with warm-up.
     - `weight_decay`: of AdamW.
+    - `notes`: what its result holds beside its figures, or in their place.
     """
 
     name: str
@@ -29,7 +31,7 @@ class Trial:
     batches: Callable[[int], Any]
     steps: int
     state_size: int
-    validate: Callable[[Any], float]
+    validate: Callable[[Any], float] | None
     test: Callable[[Any], dict[str, float]]
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4

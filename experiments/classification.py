@@ -1,12 +1,15 @@
 """classification: which structure of A tells time series apart, at equal D_θ."""
 
 import dataclasses
+import pathlib
+from collections.abc import Sequence
 from typing import Annotated
 
 from . import _figures as figures
 from ._classifiers import bounded_lrus, Candidates, DEFAULTS, Defaults, warps
 from ._config import check_rates, Config, Flag, resolve
-from ._data import data_folder, load_labelled
+from ._data import data_folder, load_labelled, with_validation
+from ._refit import refitted, rows
 from ._rivals import CELLS, rival, state_size
 from ._run import count, Run
 from ._stronger import STRONGER, stronger
@@ -18,6 +21,8 @@ from .baselines import random_convolutions
 CONVOLUTIONS = "random convolutions"
 # Training sequences that these see: the regression on their features is in memory.
 CONVOLVED = 10_000
+# What a model is called that has learnt from validation data too.
+REFIT = ", refit"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,11 +37,21 @@ class Options(Config):
     )
     """Each is tried with each model; validation data chooses. By default 1e-3 3e-3 1e-2; of
     pictures 1e-2 alone."""
+    refit: pathlib.Path | None = None
+    """A finished run on the same data, with the same preset and seed, or a copy of its
+    summary.json: what validation data chose there is trained anew, on validation data too,
+    for as many steps, and tested after the last one. --learning-rates and --steps are those
+    of that run."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.learning_rates is not None:
             check_rates(self.learning_rates)
+        if self.refit is not None and (self.learning_rates or self.steps):
+            raise ValueError(
+                "`--refit` takes `--learning-rates` and `--steps` from the run that it "
+                "is given; leave them out."
+            )
 
 
 def run(config: Options) -> dict:
@@ -56,12 +71,22 @@ def run(config: Options) -> dict:
     quick = config.preset == "quick" and not config.models
     lrus = {"LRU, bounded": 0.0, "LRU, dropout, bounded": defaults.dropout}
     names = (*structures, *CELLS, *lrus, *STRONGER, CONVOLUTIONS)
+    there = names
+    earlier = {}
+    if config.refit is not None:
+        about = "classification", data.name, config.preset, config.seed
+        earlier = rows(config.refit, *about)
+        there = tuple(name for name in names if name in earlier)
+        if not there:
+            raise ValueError(
+                f"`--refit {config.refit}` has nothing to train again; it has "
+                f"{'; '.join(earlier) or 'no model'}."
+            )
+        data = with_validation(data)
+    elif quick:
+        there = defaults.quick
     run = Run("classification", data.name, config, names)
-    wanted = [
-        name
-        for name in names
-        if run.wants(name) and (name in defaults.quick or not quick)
-    ]
+    wanted = [name for name in names if run.wants(name) and name in there]
 
     def candidates(name: str) -> Candidates:
         if name in STRONGER:
@@ -77,28 +102,38 @@ def run(config: Options) -> dict:
         return Candidates(task, {"": rival(name, *sizes, **fitting)})
 
     batch = min(defaults.batch, len(data.train.labels))
-    for name in wanted:
-        if name == CONVOLUTIONS:
-            continue
+
+    def trials(name: str, rates: Sequence[float], steps: int) -> list[Trial]:
         asked, found = candidates(name)
-        trials = [
+        every = (
             Trial(
                 name=", ".join(filter(None, (name, label))),
                 model=model,
                 loss=asked.loss,
                 batches=data.batches(batch, key=run.key("batches")),
-                steps=config.steps or defaults.steps[config.preset],
+                steps=steps,
                 state_size=state_size(model),
                 validate=asked.validate(validation),
                 test=asked.test(test),
-            ).at(config.learning_rates or defaults.rates)
+            )
             for label, model in found.items()
-        ]
-        run.attempt(name, [trial for rates in trials for trial in rates])
+        )
+        return [one for trial in every for one in trial.at(rates)]
+
+    for name in wanted:
+        if name == CONVOLUTIONS:
+            continue
+        if row := earlier.get(name):
+            again = trials(name, (row["learning_rate"],), row["steps"])
+            run.attempt(f"{name}{REFIT}", [refitted(again, row)])
+            continue
+        steps = config.steps or defaults.steps[config.preset]
+        run.attempt(name, trials(name, config.learning_rates or defaults.rates, steps))
     if CONVOLUTIONS in wanted:
         seen = data.train.take(slice(CONVOLVED)).sequences()
         metrics, parameters = random_convolutions.classify(seen, test, config.seed)
-        run.reference(CONVOLUTIONS, metrics, parameters=parameters)
+        shown = CONVOLUTIONS + (REFIT if earlier else "")
+        run.reference(shown, metrics, parameters=parameters)
     run.figure(
         "learning_curves", figures.learning_curves(run.curves(), "validation error")
     )

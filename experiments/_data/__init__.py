@@ -26,7 +26,11 @@ from .in_context import (
     Sinusoids as Sinusoids,
 )
 from .irregular import check_sampling as check_sampling, Sampling as Sampling
-from .labelled import Labelled as Labelled, load_labelled as load_labelled
+from .labelled import (
+    Labelled as Labelled,
+    load_labelled as load_labelled,
+    with_validation as with_validation,
+)
 from .lorenz import make_lorenz as make_lorenz
 from .lotka_volterra import make_lotka_volterra as make_lotka_volterra
 from .mnist import (

@@ -3,6 +3,9 @@
 import pathlib
 from collections.abc import Callable
 
+import jax
+import numpy as np
+
 from .dataset import Dataset
 from .digits import load_digits
 from .images import Images
@@ -29,3 +32,11 @@ def load_labelled(name: str, folder: pathlib.Path) -> Labelled:
     """
     load = LABELLED.get(name)
     return load_uea(name, folder) if load is None else load(folder)
+
+
+def with_validation(data: Labelled) -> Labelled:
+    """Returns the data set with what chose among models to train on too, after what was
+    there to train on. Units stay those of the training part alone.
+    """
+    train = jax.tree.map(lambda *a: np.concatenate(a), data.train, data.validation)
+    return data._replace(train=train)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -54,23 +55,25 @@ ROW |= {"steps": int}
 NUMBERS = ("parameters", "state_size", "steps", "validation", "learning_rate")
 
 
-def read(paths: Sequence[pathlib.Path]) -> list[Record]:
+def read(paths: Sequence[pathlib.Path], call: str = "report") -> list[Record]:
     """Returns the runs at `paths`, each of which is a run folder, a JSON file with the
     content of a `summary.json`, or a folder with such folders and files anywhere in it.
+
+    - `call`: what was asked for with these paths, for the errors.
 
     **Raises:** `ValueError` that names the path, where there is no run, or one that is
     unfinished or malformed.
     """
     if not paths:
-        raise ValueError("`report` needs run folders or summaries; got none.")
-    found = list(dict.fromkeys(p for path in paths for p in _below(path)))
+        raise ValueError(f"`{call}` needs run folders or summaries; got none.")
+    found = list(dict.fromkeys(p for path in paths for p in _below(path, call)))
     return [_folder(p) if p.is_dir() else _file(p) for p in found]
 
 
-def _below(path: pathlib.Path) -> list[pathlib.Path]:
+def _below(path: pathlib.Path, call: str) -> list[pathlib.Path]:
     if not path.exists():
         raise ValueError(
-            f"`report {path}` needs a run folder or a summary; nothing is there."
+            f"`{call} {path}` needs a run folder or a summary; nothing is there."
         )
     if path.is_file() or (path / "config.json").exists():
         return [path]
@@ -79,7 +82,7 @@ def _below(path: pathlib.Path) -> list[pathlib.Path]:
     found = runs + sorted(copies)
     if not found:
         raise ValueError(
-            f"`report {path}` needs a folder with runs in it: there is neither a "
+            f"`{call} {path}` needs a folder with runs in it: there is neither a "
             "config.json nor a copy of a summary.json below it."
         )
     return found
@@ -168,6 +171,8 @@ def _curves(path: pathlib.Path) -> dict[str, list[dict]]:
             line = json.loads(text)
             if "loss" in line:
                 point = {k: line[k] for k in ("step", "loss", "validation")}
+                if point["validation"] is None:
+                    point["validation"] = math.nan
                 if not all(map(_number, point.values())):
                     raise ValueError(f"one of {_said(point)} is not a number")
                 curves.setdefault(line["model"], []).append(point)
