@@ -2,7 +2,7 @@
 
 import io
 import json
-from typing import cast
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ def test_what_diverged_is_not_trained_again(summary):
 
 @pytest.mark.parametrize("place", range(len(ABOUT)))
 def test_a_run_of_something_else_is_refused(place, summary):
-    about = list(ABOUT)
+    about: list[Any] = list(ABOUT)
     about[place] = 0 if place == 3 else "other"
     with pytest.raises(
         ValueError, match=f"{summary}.*{ABOUT[place]}, not {about[place]}"
