@@ -150,6 +150,7 @@ class Run:
             "metrics": {k: float(v) for k, v in trial.test(model).items()},
             "validation": _validation(history),
             "parameters": count(model),
+            **_of_transitions(model),
             "state_size": trial.state_size,
             "steps": trial.steps,
             "best_step": history.best_step,
@@ -312,6 +313,26 @@ def count(model) -> int:
     """Returns how many trained numbers a model has."""
     leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))
     return sum(leaf.size for leaf in leaves)
+
+
+def _of_transitions(model) -> dict[str, int]:
+    """Returns how many trained numbers the A of a model have, nothing where it has none."""
+
+    def transition(node) -> bool:
+        return isinstance(node, wj.AbstractTransition)
+
+    found = [
+        one for one in jax.tree.leaves(model, is_leaf=transition) if transition(one)
+    ]
+    numbers = jax.tree_util.tree_leaves_with_path(
+        eqx.filter(found, eqx.is_inexact_array)
+    )
+    sizes = [
+        leaf.size
+        for place, leaf in numbers
+        if not jax.tree_util.keystr(place).endswith(".B")
+    ]
+    return {"transition_parameters": sum(sizes)} if found else {}
 
 
 def _versions() -> dict[str, str]:

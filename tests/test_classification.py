@@ -239,6 +239,42 @@ def test_a_bounded_model_is_the_model_with_its_logits_bounded(name):
         np.testing.assert_allclose(bounded(xs), want, rtol=1e-4, atol=1e-4)
 
 
+def test_the_size_of_A_is_told_without_B(tmp_path, broadcasting):
+    models = warps(
+        Defaults(modes=4), 2, 3, length=9, preset="quick", key=jax.random.key(0)
+    )
+    named: dict[str, Any] = {n: next(iter(m.values())) for n, m in models.items()}
+    p = named["dense"].decoder.state_size
+    want = {
+        "dense": p**2,
+        "low rank": 1 + 2 * p * 4,
+        # Decay and phase of each of four complex modes, and the map from them.
+        "subspace": 2 * 4 + p * 8,
+        "subspace, dropout": 2 * 4 + p * 8,
+    }
+    named["two layers"] = wj.Stacked(
+        eqx.nn.Linear(2, 2, key=jax.random.key(0)),
+        [wj.StackedLayer(named["dense"], 2, key=jax.random.key(0))],
+        named["low rank"],
+    )
+    want["two layers"] = want["dense"] + want["low rank"]
+    run = Run("test", "sizes", Config(out=tmp_path / "run"))
+    for name in want:
+        trial = Point.trial(name, 1.0, [])
+        sized = dataclasses.replace(
+            trial,
+            model=named[name],
+            loss=lambda model, batch, key: jnp.zeros(()),
+            validate=None,
+            steps=1,
+            test=lambda model: {},
+        )
+        run.choose(name, [sized])
+    run.choose("point", [Point.trial("point", 1.0, [])])
+    sizes = {row["model"]: row.get("transition_parameters") for row in run.results}
+    assert sizes == want | {"point": None}
+
+
 def test_a_bounded_lru_has_the_bound_the_drives_and_the_dropout():
     key, other = jax.random.split(jax.random.key(0))
     fitting: dict[str, Any] = {"length": 9, "parameters": 3000, "key": key}

@@ -58,7 +58,7 @@ class Entry:
         Of a row with a `probe` it is that, else what stands before the colon in its name.
     - `parameters`, `state_size`, `steps`: zero where nothing is trained.
     - `metrics`: of the test set.
-    - `search`: what is known of the training: `validation`, `learning_rate`, `seconds`.
+    - `search`: what is known beside, as `SEARCH` says.
     """
 
     experiment: str
@@ -80,7 +80,7 @@ class Entry:
         return self.metrics.get(name, self.search.get(name))
 
 
-SEARCH = ("validation", "learning_rate", "seconds")
+SEARCH = ("validation", "learning_rate", "seconds", "transition_parameters")
 
 
 def joined(records: Sequence[Record]) -> list[Entry]:

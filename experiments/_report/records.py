@@ -53,6 +53,7 @@ SUMMARY |= {"results": list, "versions": dict}
 ROW = {"model": str, "metrics": dict, "parameters": int, "state_size": int}
 ROW |= {"steps": int}
 NUMBERS = ("parameters", "state_size", "steps", "validation", "learning_rate")
+NUMBERS += ("transition_parameters",)
 
 
 def read(paths: Sequence[pathlib.Path], call: str = "report") -> list[Record]:
