@@ -53,19 +53,22 @@ def test_the_state_has_no_product_of_observations(transition):
     assert np.abs(jax.jit(jax.jacobian(state))(xs[1:])).max() > 1e-2
 
 
-def test_a_drive_of_products_has_them():
-    pairs = wj.Products(time_channel=False)
-    size = pairs.size(2)
+@pytest.mark.parametrize(
+    "drive", (wj.Products(time_channel=False), wj.LogSignature(2, window=3))
+)
+def test_a_drive_of_products_has_them(drive):
+    """Of two observations, and of no more: along a line the state is a parabola."""
     model = wj.WARP(
         decoder=wj.NetworkDecoder(eqx.nn.Linear(1, 1, key=jr.key(0))),
-        transition=perturbed(wj.DenseTransition(2, size), 1),
+        transition=perturbed(wj.DenseTransition(2, drive.size(2)), 1),
         initial=wj.LearntInitial(jnp.zeros(2)),
-        drive=pairs,
+        drive=drive,
     )
-    xs = sequence(5)
-    xs = jnp.asarray(xs)
-    curvature = jax.jit(jax.hessian(lambda xs: model.weights(xs)[-1]))(xs)
-    assert np.abs(curvature).max() > 1e-2
+    along = sequence(12)[6:]
+    paths = sequence(6) + np.arange(5)[:, None, None] * along
+    states = np.asarray(jax.jit(jax.vmap(model.weights))(jnp.asarray(paths)))[:, -1]
+    assert np.abs(np.diff(states, 2, axis=0)).min() > 1e-3
+    assert_close(np.diff(states, 3, axis=0), np.zeros((2, 2)))
 
 
 @pytest.mark.parametrize("layers", (1, 2, 3))
@@ -83,6 +86,23 @@ def test_a_network_of_so_many_layers_makes_polynomials_of_that_degree(layers):
     differences = np.diff(np.asarray(outputs), layers)
     assert np.abs(differences).min() > 1e-6
     assert np.ptp(differences) < 1e-9 * max(1, np.abs(outputs).max())
+
+
+def test_a_mode_keeps_so_much_of_what_went_by():
+    decay = np.array([0.9, 0.5])
+    transition = perturbed(wj.DiagonalTransition(2, 1), 1)
+    transition = eqx.tree_at(lambda made: made.a, transition, jnp.asarray(decay))
+    model = wj.WARP(
+        decoder=wj.NetworkDecoder(eqx.nn.Linear(1, 1, key=jr.key(0))),
+        transition=transition,
+        initial=wj.LearntInitial(jnp.zeros(2)),
+    )
+    xs = jnp.asarray(sequence(7, 1))
+    kept = jax.jacobian(lambda xs: model.weights(xs)[-1])(xs)[:, ::-1, 0]
+    ago = np.arange(1, len(xs) - 1)
+    share = (decay[:, None] - 1) * decay[:, None] ** (ago - 1)
+    assert_close(kept[:, 1:-1], share * np.asarray(transition.B))
+    assert_close(kept[:, 0], np.asarray(transition.B)[:, 0])
 
 
 def test_low_rank_remembers_as_many_numbers_as_its_rank():
