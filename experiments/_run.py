@@ -309,6 +309,11 @@ class Run:
         return summary
 
 
+def task_of(row: dict[str, Any]) -> str:
+    """Returns what the result of a model named "TASK: NAME" is about."""
+    return row["model"].partition(": ")[0]
+
+
 def count(model) -> int:
     """Returns how many trained numbers a model has."""
     leaves = jax.tree.leaves(eqx.filter(model, eqx.is_inexact_array))

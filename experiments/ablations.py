@@ -9,7 +9,7 @@ from ._config import Flag, Rated, resolve
 from ._data import data_folder
 from ._problems import load_problem, Problem
 from ._recipes import Recipe, warps
-from ._run import Run
+from ._run import Run, task_of
 from ._trial import Trial
 
 
@@ -60,7 +60,7 @@ def run(config: Options) -> dict:
         trained[name] = recipe, model, _train(run, name, problem, recipe, model)
         done.append((recipe, run.results[-1]))
     inside.draw(run, problem, trained)
-    return run.finish(_axis)
+    return run.finish(task_of)
 
 
 def _train(run: Run, name: str, problem: Problem, recipe: Recipe, model: Any) -> Any:
@@ -86,7 +86,3 @@ def _again(row: dict[str, Any], name: str) -> dict[str, Any]:
     """
     kept = {key: value for key, value in row.items() if key != "seconds"}
     return kept | {"model": name, "same_as": row["model"]}
-
-
-def _axis(row: dict[str, Any]) -> str:
-    return row["model"].partition(": ")[0]

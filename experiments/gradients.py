@@ -25,7 +25,7 @@ import optax
 import warp_jax as wj
 
 from ._config import Config, resolve
-from ._run import count, Run
+from ._run import count, Run, task_of
 
 
 LENGTHS = {"quick": (64, 256), "paper": (64, 256, 1024, 4096)}
@@ -120,7 +120,7 @@ def run(config: Options) -> dict:
         sizes = {"parameters": parameters, "state_size": decoder.state_size}
         for task, figures in metrics.items():
             run.reference(f"{task}: {name}", figures, **sizes)
-    return run.finish(lambda row: row["model"].partition(": ")[0])
+    return run.finish(task_of)
 
 
 def _moved(

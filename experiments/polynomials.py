@@ -25,7 +25,7 @@ from . import _figures as figures
 from ._config import Flag, Rated, resolve
 from ._mapped import each, mapped
 from ._recipes import ReadOut
-from ._run import Run
+from ._run import Run, task_of
 from ._trial import Trial
 
 
@@ -167,4 +167,4 @@ def run(config: Options) -> dict:
         if curves:
             figure = figures.learning_curves(curves, f"validation error, {about}")
             run.figure(f"learning_curves_degree_{degree}", figure)
-    return run.finish(lambda row: row["model"].partition(": ")[0])
+    return run.finish(task_of)
