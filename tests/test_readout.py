@@ -3,6 +3,8 @@
 # Wrong types are among what is tested here.
 # pyright: reportArgumentType=false
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -136,7 +138,9 @@ def test_weighing_needs_a_score_and_arrays():
         assert_refused(act, kind, call, fragment)
 
 
-def both_ways(forward, backward, xs, ts, query=None, keys=(None, None)):
+def both_ways(
+    forward: Any, backward: Any, xs, ts, query=None, keys: Any = (None, None)
+):
     """Streams a sequence without padding forwards and backwards, and averages."""
     outputs = []
     back = ts[0] + ts[-1] - ts[::-1]
@@ -166,10 +170,8 @@ def one_way(choices, reads):
 
 def check_both(forward, backward, query, holes):
     """Compares both directions with NumPy; of each what it is made of, and its reads."""
-    (there, there_in_numpy), (back, back_in_numpy) = (
-        one_way(*forward),
-        one_way(*backward),
-    )
+    there, there_in_numpy = one_way(*forward)
+    back, back_in_numpy = one_way(*backward)
 
     def in_numpy(w, xs, ts):
         turned = xs[::-1], ts[0] + ts[-1] - ts[::-1]
@@ -194,7 +196,8 @@ BOTH = {
 @pytest.mark.parametrize("holes", (pytest.param((), marks=SLOW), HOLES), ids=len)
 @pytest.mark.parametrize("case", BOTH)
 def test_both_directions_are_what_numpy_reads(case, holes, double):
-    check_both(*BOTH[case], holes)
+    forward, backward, query = BOTH[case]
+    check_both(forward, backward, query, holes)
 
 
 @pytest.mark.parametrize("holes", ((), pytest.param(HOLES, marks=SLOW)), ids=len)
@@ -211,7 +214,8 @@ def test_both_directions_are_streams_of_the_valid_steps(query, holes, double):
     clean, dirty = soiled(mask)
 
     def by_steps(models, xs, ts):
-        return both_ways(*models, xs[mask], ts[mask], query)
+        forward, backward = models
+        return both_ways(forward, backward, xs[mask], ts[mask], query)
 
     got = told(lambda m, *given: call(wj.Bidirectional(*m), *given), models, *dirty)
     assert_close(got, told(by_steps, models, *clean))
