@@ -155,7 +155,7 @@ POOLED = (
     (Choices("low_rank", drive="causal", time_channel=True), 20, 0.75),
     (Choices("subspace_spectral"), 4, None),
     (Choices("diagonal", "learnt", "values", True, "gaussian"), 3, 0.4),
-    pytest.param(Choices("subspace_dense"), 3, 0.75, marks=SLOW),
+    pytest.param(Choices("subspace_dense", time_channel=True), 3, 0.75, marks=SLOW),
 )
 
 
