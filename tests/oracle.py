@@ -250,6 +250,26 @@ def run(choices: Choices, w: Arrays, xs, ts, queries=None, mask=None, limit=None
     return np.stack(thetas), np.stack(outputs)
 
 
+def mixture(choices: Choices, outputs):
+    """Returns the mean of outputs; of Gaussians the mean of their mixture, and after it
+    the standard deviation.
+    """
+    average = np.mean(outputs, axis=0)
+    if choices.decoder != "gaussian":
+        return average
+    mean, second = average[:OUT], np.mean(outputs**2, axis=0)
+    return np.concatenate([mean, np.sqrt(second[:OUT] + second[OUT:] - mean**2)])
+
+
+def within(w: Arrays, place: str) -> Arrays:
+    """Returns the numbers of one part of a model, by their places in that part."""
+    return {
+        name.removeprefix(place): array
+        for name, array in w.items()
+        if name.startswith(place + ".")
+    }
+
+
 def gradient(
     function: Callable[[Arrays], Any], arrays: Arrays
 ) -> dict[str, np.ndarray]:

@@ -1,13 +1,14 @@
 """Series changed at random, against NumPy: what moves, and what must not."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
 
-import warp_jax as wj
 from experiments._augment import (
+    AbstractAugmentation,
     Augmented,
     augmented,
     Chain,
@@ -19,7 +20,9 @@ from experiments._augment import (
 from experiments._data import Split
 from experiments._tasks import Classification
 
-from .helpers import assert_close, assert_same, make_model, make_sequence, perturbed
+from . import oracle
+from .helpers import assert_close, assert_same, make_model, make_sequence, named_arrays
+from .oracle import Choices
 
 
 LENGTH, CHANNELS = 9, 2
@@ -55,39 +58,99 @@ def warped(xs, logarithms):
     return np.stack([np.interp(clock, at, channel) for channel in xs.T], 1)
 
 
+def in_numpy(kind, xs, mask, key):
+    """Changes the valid steps of a series by the numbers that `key` draws."""
+    draw = lambda *shape: np.asarray(jr.normal(key, shape, float))  # noqa: E731
+    after = xs.copy()
+    if isinstance(kind, TimeWarp):
+        after[mask] = warped(xs[mask], kind.strength * draw(kind.knots))
+    elif isinstance(kind, Scale):
+        after[mask] = xs[mask] * np.exp(kind.strength * draw(xs.shape[1]))
+    else:
+        after[mask] = xs[mask] + kind.strength * draw(*xs.shape)[mask]
+    return after
+
+
+WARPS = {
+    "of_2_knots": TimeWarp(0.7, knots=2),
+    "of_4_knots": TimeWarp(0.7),
+    "of_7_knots": TimeWarp(0.5, knots=7),
+}
+ALONE = WARPS | {name: KINDS[name] for name in ("scale", "jitter")}
+
+
 @pytest.mark.parametrize("mask", MASKS)
-def test_a_warp_is_that_of_a_clock_summed_step_by_step(mask, double):
-    xs, mask, key = series(), MASKS[mask], jr.key(3)
-    valid = np.ones(LENGTH, bool) if mask is None else mask
-    wanted = xs.copy()
-    logarithms = 0.7 * np.asarray(jr.normal(key, (4,), jnp.asarray(xs).dtype))
-    wanted[valid] = warped(xs[valid], logarithms)
-    got = TimeWarp(0.7)(jnp.asarray(xs), mask, key)
-    assert_close(got, wanted)
+@pytest.mark.parametrize("kind", ALONE)
+def test_a_change_and_its_gradient_are_those_of_numpy(kind, mask, double):
+    """A warp has a clock that is summed step by step; a scale is one number a channel,
+    and a jitter one a step.
+    """
+    xs, given, kind, key = series(), MASKS[mask], ALONE[kind], jr.key(3)
+    valid = np.ones(LENGTH, bool) if given is None else given
+    filled = jnp.where(valid[:, None], xs, jnp.nan)
+
+    def loss(xs):
+        after = kind(xs, given, key)
+        return jnp.sum((after[valid] + 1) ** 2), after
+
+    slope, got = jax.grad(loss, has_aux=True)(filled)
+    wanted = in_numpy(kind, xs, valid, key)
+    assert_close(got[valid], wanted[valid])
+    assert_close(kind(jnp.asarray(xs), given, key), wanted)
+    slopes = oracle.gradient(
+        lambda w: np.sum((in_numpy(kind, w["xs"], valid, key)[valid] + 1) ** 2),
+        {"xs": xs},
+    )
+    assert_close(slope, slopes["xs"])
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("kind", WARPS)
+def test_a_warp_leaves_both_ends_where_they_are(kind, mask, double):
+    xs, given = series(), MASKS[mask]
+    valid = np.ones(LENGTH, bool) if given is None else given
+    got = WARPS[kind](jnp.asarray(xs), given, jr.key(3))
     first, last = np.flatnonzero(valid)[[0, -1]]
-    assert_close(got[first], xs[first])
-    assert_close(got[last], xs[last])
+    assert_close((got[first], got[last]), (xs[first], xs[last]))
     moved = np.abs(np.asarray(got) - xs)[valid]
     assert (moved.max() > 1e-2) == (valid.sum() > 2)
 
 
-def test_scale_and_jitter_are_one_number_a_channel_and_one_a_step(double):
-    xs, key = jnp.asarray(series()), jr.key(4)
-    scaled, jittered = Scale(0.3)(xs, None, key), Jitter(0.2)(xs, None, key)
-    factors = np.exp(0.3 * np.asarray(jr.normal(key, (CHANNELS,), xs.dtype)))
-    assert_close(scaled, np.asarray(xs) * factors)
-    noise = 0.2 * np.asarray(jr.normal(key, xs.shape, xs.dtype))
-    assert_close(jittered, np.asarray(xs) + noise)
+class Affine(AbstractAugmentation):
+    """A change without chance."""
+
+    factor: float
+    offset: float
+
+    def change(self, xs, mask, key):
+        return self.factor * xs + self.offset
+
+
+class Drawn(AbstractAugmentation):
+    """Adds to one channel what it has drawn."""
+
+    channel: int
+
+    def change(self, xs, mask, key):
+        return xs.at[:, self.channel].add(jr.normal(key))
 
 
 def test_a_chain_is_its_changes_in_order(double):
-    xs, mask = jnp.asarray(series()), jnp.asarray(MASKS["padded"])
-    own = jr.split(jr.key(5), 4)
-    wanted = xs
-    for change, key in zip((TimeWarp(0.5, 3), Scale(0.2), Jitter(0.1)), own):
-        wanted = change(wanted, mask, key)
-    assert_same(KINDS["chain"](xs, mask, jr.key(5)), wanted)
-    assert_same(Chain()(xs, mask, jr.key(5)), xs)
+    xs, mask, key = series(), MASKS["gaps"], jr.key(5)
+    one, two, three = Affine(2.0, 1.0), Affine(-3.0, 0.5), Affine(0.5, -2.0)
+    got = Chain(one, two, three)(jnp.asarray(xs), mask, key)
+    wanted = 0.5 * (-3.0 * (2.0 * xs + 1.0) + 0.5) - 2.0
+    assert_close(got, np.where(mask[:, None], wanted, xs))
+    assert_same(Chain()(jnp.asarray(xs), mask, key), jnp.asarray(xs))
+
+
+def test_the_changes_of_a_chain_draw_numbers_of_their_own():
+    chain, keys = Chain(Drawn(0), Drawn(1), Drawn(0)), jr.split(jr.key(0), 2000)
+    zeros = jnp.zeros((1, 2))
+    drawn = jax.jit(jax.vmap(lambda key: chain(zeros, None, key)))(keys)[:, 0]
+    covariance = np.cov(np.asarray(drawn).T)
+    # The first channel has two draws, whose variances add up where they are apart.
+    np.testing.assert_allclose(covariance, np.diag([2.0, 1.0]), atol=0.25)
 
 
 def test_a_picture_is_moved_whole_and_its_edge_goes_on():
@@ -141,22 +204,41 @@ def test_every_series_of_a_batch_is_changed_by_itself_and_the_rest_is_kept():
     )
 
 
-def test_a_task_trains_on_changed_series_and_is_judged_on_those_that_are():
-    model, key = perturbed(make_model()), jr.key(9)
+@pytest.mark.parametrize("kind", ("of_7_knots", "scale", "jitter"))
+def test_a_task_trains_on_changed_series(kind, double):
+    """The loss and its gradient are those of a batch that NumPy has changed."""
+    choices, ts, kind = Choices("low_rank"), np.linspace(0, 1, LENGTH), ALONE[kind]
+    model, key = make_model(choices), jr.key(9)
     xs = np.stack([make_sequence(LENGTH, seed)[0] for seed in range(3)])
-    split = Split(xs, np.arange(3) % 2)
-    plain = Classification()
-    task = Augmented(plain, Jitter(0.3))
-    own, rest = jr.split(key)
-    changed = xs + 0.3 * np.stack(
-        [jr.normal(k, xs.shape[1:]) for k in jr.split(own, 3)]
-    )
-    wanted = plain.loss(model, split._replace(xs=changed), rest)
-    assert_close(task.loss(model, split, key), wanted)
-    assert abs(float(wanted - plain.loss(model, split, rest))) > 1e-4
+    labels = np.array([0, 1, 1])
+    mask = np.stack([MASKS["padded"], MASKS["gaps"], np.ones(LENGTH, bool)])
+    split = Split(np.where(mask[..., None], xs, np.nan), labels, mask)
+    slopes = eqx.filter_value_and_grad(Augmented(Classification(), kind).loss)
+    value, slope = eqx.filter_jit(slopes)(model, split, key)
+    own = jr.split(jr.split(key)[0], 3)
+    changed = [in_numpy(kind, *each) for each in zip(xs, mask, own)]
+
+    def loss(w, batch):
+        total = 0.0
+        for x, valid, label in zip(batch, mask, labels):
+            theta = oracle.run(choices, w, x[valid], ts[valid])[0][-1]
+            logits = oracle.decode(choices, w, theta, None, 1.0)
+            # Two logits cannot overflow here, so none is subtracted.
+            total = total + np.log(np.sum(np.exp(logits))) - logits[label]
+        return total / 3
+
+    w = named_arrays(model)
+    assert_close(value, loss(w, changed))
+    assert_close(named_arrays(slope), oracle.gradient(lambda w: loss(w, changed), w))
+    assert abs(loss(w, changed) - loss(w, xs)) > 1e-3
+
+
+def test_a_task_is_judged_on_series_as_they_are():
+    model, plain = make_model(Choices("low_rank")), Classification()
+    xs = np.stack([make_sequence(LENGTH, seed)[0] for seed in range(3)])
+    task, split = Augmented(plain, Jitter(0.3)), Split(xs, np.arange(3) % 2)
     assert task.validate(split)(model) == plain.validate(split)(model)
     assert task.test(split)(model) == plain.test(split)(model)
-    assert isinstance(model, wj.AbstractModel)
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,10 @@
 
 import itertools
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optax
 import pytest
 from scipy.integrate import solve_ivp
 
@@ -15,9 +13,8 @@ import warp_jax as wj
 from experiments import lorenz
 from experiments._data.lorenz import _field, STEP
 from experiments._flows import Flow
-from experiments._trial import Trial
 
-from .helpers import assert_close, x64
+from .helpers import x64
 from .test_systems import toy
 
 
@@ -124,27 +121,3 @@ def test_the_law_of_lorenz_is_that_of_its_data():
         slope[1] += there[1] / scale[1]
         got = wrong.vector_field(0.0, place, constants)
         np.testing.assert_allclose(got, slope, rtol=1e-4, atol=1e-4)
-
-
-def test_the_optimizer_of_a_trial_is_what_it_says():
-    def trial(rate):
-        return Trial("x", None, lambda *_: 0, lambda _: None, 40, 1, lambda _: 0.0,
-                     lambda _: {}, rate, 0.1)  # fmt: skip
-
-    rate = optax.warmup_cosine_decay_schedule(0.0, 3e-2, 2, 40)
-    plain = optax.chain(
-        optax.clip_by_global_norm(1.0), optax.adamw(rate, weight_decay=0.1)
-    )
-    found, expected = (jnp.asarray([1.0, -2.0]),) * 2
-    own, theirs = trial(3e-2).optimizer(), plain
-    a, b = own.init(found), theirs.init(expected)
-    for step in range(6):
-        gradient = jnp.asarray([3.0 - step, 0.2])
-        change, a = own.update(gradient, a, found)
-        found = eqx.apply_updates(found, change)
-        change, b = theirs.update(gradient, b, expected)
-        expected = eqx.apply_updates(expected, change)
-    assert np.all(found != jnp.asarray([1.0, -2.0]))
-    assert_close(found, expected)
-    # Another rate, and nothing to compile anew.
-    assert trial(1e-2).optimizer().update is own.update

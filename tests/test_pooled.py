@@ -11,8 +11,12 @@ import pytest
 
 import warp_jax as wj
 
-from .helpers import assert_close, make_model, make_sequence, perturbed
+from . import oracle
+from .helpers import assert_close, joined, make_model, make_sequence, named_arrays
 from .oracle import Choices
+
+
+LENGTH, HOLES = 9, (0, 3, 8)
 
 
 class Leaky(wj.AbstractModel):
@@ -49,15 +53,77 @@ def chosen(valid: list[int], reads: int) -> list[int]:
     return [valid[-(-(i + 1) * len(valid) // reads) - 1] for i in range(reads)]
 
 
-def by_hand(model, xs, ts, valid, reads, query=None, key=None):
-    """Reads a stream after each chosen step, and averages."""
+def average(outputs):
+    return sum(outputs) / len(outputs)
+
+
+def by_hand(model, xs, ts, valid, reads, query=None, key=None, combine=average):
+    """Reads a stream after each chosen step, and averages unless told otherwise."""
     state = model.init(xs[valid[0]], ts[valid[0]], key=key)
     read = {}
     for i in valid:
         if i != valid[0]:
             state = model.step(state, xs[i], ts[i])
         read[i] = model.read(state, ts[i] if query is None else query)
-    return sum(read[i] for i in chosen(valid, reads)) / reads
+    return combine([read[i] for i in chosen(valid, reads)])
+
+
+def read_along(choices, w, xs, ts, reads, query=None):
+    """Reads a sequence without padding after each chosen step, in NumPy."""
+    queries = ts if query is None else np.full(len(xs), query)
+    outputs = oracle.run(choices, w, xs, ts, queries)[1]
+    return outputs[chosen(list(range(len(xs))), reads)]
+
+
+@eqx.filter_jit
+def told(function, model, xs, ts):
+    """Returns what `function` makes of a model and a sequence, and a loss's gradients."""
+
+    def loss(arguments):
+        output = joined(function(*arguments))
+        return jnp.sum((output + 1) ** 2), output
+
+    slopes, output = eqx.filter_grad(loss, has_aux=True)((model, xs, ts))
+    return output, slopes
+
+
+def masked(holes, query=None):
+    """Returns a call of a read-out with padding at `holes`, for `told`, and the mask."""
+    mask = np.isin(np.arange(LENGTH), holes, invert=True)
+    # Without padding there need not be a mask at all.
+    given = {"mask": jnp.asarray(mask)} if holes else {}
+    return (lambda reader, xs, ts: reader(xs, ts, query, **given)), mask
+
+
+def soiled(mask):
+    """Returns a sequence, and the same with NaN where the mask has padding."""
+    xs, ts = make_sequence(LENGTH)
+    return (xs, ts), (
+        jnp.where(mask[:, None], xs, jnp.nan),
+        jnp.where(mask, ts, jnp.nan),
+    )
+
+
+def check(reader, in_numpy, holes, query=None):
+    """Compares a read-out and its gradients with those of `in_numpy`, a function of the
+    weights and of a sequence that has no padding.
+    """
+    call, mask = masked(holes, query)
+    clean, dirty = soiled(mask)
+    got, (slope, *slopes) = told(call, reader, *dirty)
+    sequence = dict(zip(("xs", "ts"), (np.asarray(a, np.float64) for a in clean)))
+    arrays = named_arrays(reader) | sequence
+
+    def read(w):
+        return in_numpy(w, w["xs"][mask], w["ts"][mask])
+
+    assert_close(got, read(arrays))
+    want = oracle.gradient(lambda w: np.sum((read(w) + 1) ** 2), arrays)
+    assert_close(
+        named_arrays(slope) | dict(zip(sequence, slopes)), want, "gradient in "
+    )
+    assert all(np.any(array) for array in want.values())
+    assert not np.any(want["xs"][~mask]) and not np.any(want["ts"][~mask])
 
 
 def test_the_read_outs_lie_evenly_and_end_with_the_last():
@@ -82,36 +148,53 @@ def test_any_model_can_be_pooled(reads, holes, double):
     assert_close(got, both(lambda model: by_hand(model, xs, ts, valid, reads)))
 
 
+SLOW = pytest.mark.slow
+POOLED = (
+    (Choices("low_rank", "learnt"), 1, None),
+    (Choices(time_channel=True, decoder="observing"), 3, None),
+    (Choices("low_rank", drive="causal", time_channel=True), 20, 0.75),
+    (Choices("subspace_spectral"), 4, None),
+    (Choices("diagonal", "learnt", "values", True, "gaussian"), 3, 0.4),
+    pytest.param(Choices("subspace_dense", time_channel=True), 3, 0.75, marks=SLOW),
+)
+
+
+def check_pooled(choices, reads, query, holes):
+    def in_numpy(w, xs, ts):
+        own = oracle.within(w, ".model")
+        return oracle.mixture(choices, read_along(choices, own, xs, ts, reads, query))
+
+    check(wj.Pooled(make_model(choices), reads), in_numpy, holes, query)
+
+
+@pytest.mark.parametrize("holes", (pytest.param((), marks=SLOW), HOLES), ids=len)
+@pytest.mark.parametrize("choices, reads, query", POOLED)
+def test_pooling_is_the_mean_of_what_numpy_reads(choices, reads, query, holes, double):
+    check_pooled(choices, reads, query, holes)
+
+
+@pytest.mark.parametrize("holes", ((), pytest.param(HOLES, marks=SLOW)), ids=len)
+def test_pooling_is_that_mean_in_single_precision(holes):
+    check_pooled(Choices("low_rank", drive="values"), 4, None, holes)
+
+
 @pytest.mark.parametrize(
     "choices",
     (
-        Choices(),
+        pytest.param(Choices(), marks=SLOW),
         Choices("low_rank", drive="causal"),
         Choices("subspace_spectral"),
-        Choices("subspace_dense"),
+        pytest.param(Choices("subspace_dense"), marks=SLOW),
     ),
 )
 def test_pooling_hands_on_all_that_a_state_keeps(choices, double):
-    model, (xs, ts) = make_model(choices), make_sequence(9)
-    valid = [2, 3, 5, 6, 8]
-    mask = jnp.isin(jnp.arange(9), jnp.array(valid))
-    dirty = jnp.where(mask[:, None], xs, jnp.nan)
-    got = eqx.filter_jit(wj.Pooled(model, 3))(dirty, ts, mask=mask)
-    assert_close(got, by_hand(model, xs, ts, valid, 3))
-
-
-def test_no_gradient_meets_what_padding_holds(double):
-    """With more read-outs than valid steps, so that some are of padding alone."""
-    model = perturbed(make_model(Choices(drive="causal")))
-    xs, _ = make_sequence(5)
-    mask = jnp.array([False, True, True, False, False])
-    dirty = jnp.where(mask[:, None], xs, jnp.nan)
-
-    def total(model, xs):
-        return jnp.sum(wj.Pooled(model, 4)(xs, mask=mask))
-
-    gradient = eqx.filter_jit(eqx.filter_grad(total))
-    assert_close(gradient(model, dirty), gradient(model, xs))
+    """What a step is handed has gradients too, in the weights and in the sequence."""
+    model, (call, mask) = make_model(choices), masked(HOLES)
+    clean, dirty = soiled(mask)
+    valid = [int(i) for i in np.flatnonzero(mask)]
+    got = told(lambda m, *given: call(wj.Pooled(m, 3), *given), model, *dirty)
+    want = told(lambda m, xs, ts: by_hand(m, xs, ts, valid, 3), model, *clean)
+    assert_close(got, want)
 
 
 def test_one_time_may_be_asked_of_all_read_outs(double):
@@ -121,11 +204,6 @@ def test_one_time_may_be_asked_of_all_read_outs(double):
     assert_close(got, by_hand(model, xs, ts, every, 3, query=0.75))
     even = jnp.linspace(0, 1, 7)
     assert_close(wj.Pooled(model, 3)(xs), by_hand(model, xs, even, every, 3))
-
-
-def test_one_read_out_is_the_last(precision):
-    model, (xs, ts) = make_model(Choices("low_rank")), make_sequence(7)
-    assert_close(wj.Pooled(model, 1)(xs, ts), model.last(xs, ts))
 
 
 def test_the_key_reaches_the_initial_state(getkey, double):
@@ -151,17 +229,6 @@ def test_what_sees_the_future_cannot_be_pooled():
     model, (xs, ts) = make_model(Choices(drive="noncausal")), make_sequence(4)
     with pytest.raises(ValueError, match="cannot continue"):
         wj.Pooled(model, 2)(xs, ts)
-
-
-def test_pooled_gaussians_are_their_mixture(double):
-    model = make_model(Choices("low_rank", decoder="gaussian"))
-    xs, ts = make_sequence(6)
-    one, each = wj.Pooled(model, 3).last(xs, ts, 0.4), model(xs, ts, jnp.full(6, 0.4))
-    read = jnp.array([1, 3, 5])
-    mean = jnp.mean(each.mean[read], axis=0)
-    second = jnp.mean(each.std[read] ** 2 + each.mean[read] ** 2, axis=0)
-    assert_close(one.mean, mean)
-    assert_close(one.std, jnp.sqrt(second - mean**2))
 
 
 def test_pooled_refuses_what_is_no_model():

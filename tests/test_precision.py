@@ -25,6 +25,7 @@ from .helpers import (
     x64,
 )
 from .oracle import Choices
+from .test_stacked import make_stack
 
 
 def stored(tree, dtype):
@@ -114,12 +115,7 @@ def test_many_small_increments_add_up(transition):
 def test_layers_and_readouts_take_half_precision():
     xs, ts = make_sequence(8)
     model = make_model(Choices("low_rank"))
-    key = jr.key(0)
-    stack = wj.Stacked(
-        eqx.nn.Linear(2, 2, key=key),
-        [wj.StackedLayer(model, 2, key=key)],
-        make_model(Choices("dense")),
-    )
+    stack = make_stack((Choices("low_rank"), Choices("dense")))
     wholes: list[Any] = [wj.Pooled(model, 3), stack]
     for whole in wholes:
         small, wide = stored(whole, jnp.bfloat16)

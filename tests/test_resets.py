@@ -29,6 +29,7 @@ from .oracle import Choices
 from .test_gaps import filled, make_gappy, plain
 from .test_properties import LENGTH, MASKS, OPTIONS, SEQUENCES, STEPS
 from .test_rolls import mean_square, ROLLS
+from .test_stacked import make_stack
 
 
 jit = eqx.filter_jit
@@ -257,10 +258,7 @@ def test_stepping_a_compacted_model_anew_is_refused(double):
 
 @pytest.mark.slow
 def test_a_stack_packs_too(double):
-    k = jr.split(jr.key(0), 3)
-    layer = wj.StackedLayer(make_model(Choices("low_rank")), 2, key=k[0])
-    embed = eqx.nn.Linear(2, 2, key=k[1], dtype=float)
-    model = wj.Stacked(embed, [layer], make_model(Choices("dense"), seed=1))
+    model = make_stack((Choices("low_rank"), Choices("dense")))
     xs, ts = make_packed()
     ys, final, output = told(model, xs, ts, BEGINS, PADDED)
     for first, last in ((0, 3), (3, 4), (4, 8)):

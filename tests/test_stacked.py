@@ -52,13 +52,6 @@ def make_stack(choices=TWO):
 def by_hand(w, xs, ts, mask, choices):
     """Takes a sequence through a stack layer by layer, in NumPy."""
 
-    def inside(place):
-        return {
-            "." + name.removeprefix(place + "."): array
-            for name, array in w.items()
-            if name.startswith(place + ".")
-        }
-
     # Padding repeats the latest features, which nothing reads.
     valid = np.maximum(np.cumsum(mask) - 1, 0)
     hs = (xs[mask] @ w[".embed.weight"].T + w[".embed.bias"])[valid]
@@ -67,14 +60,14 @@ def by_hand(w, xs, ts, mask, choices):
         centred = hs - np.mean(hs, axis=1, keepdims=True)
         deviation = np.sqrt(np.mean(centred**2, axis=1, keepdims=True) + 1e-5)
         seen = centred / deviation * w[f"{place}.norm.weight"] + w[f"{place}.norm.bias"]
-        model = inside(f"{place}.model")
+        model = oracle.within(w, f"{place}.model")
         ys = oracle.run(choice, model, seen, ts, mask=mask)[1]
         # The GELU of the tanh formula, which is what jax.nn has by default.
         inner = np.sqrt(2 / np.pi) * (ys + 0.044715 * ys**3)
         mixed = (ys * (1 + np.tanh(inner)) / 2) @ w[f"{place}.mix.weight"].T
         a, b = np.split(mixed + w[f"{place}.mix.bias"], 2, axis=1)
         hs = hs + a / (1 + np.exp(-b))
-    return oracle.run(choices[-1], inside(".model"), hs, ts, mask=mask)[1]
+    return oracle.run(choices[-1], oracle.within(w, ".model"), hs, ts, mask=mask)[1]
 
 
 @pytest.mark.parametrize("choices, holes", ((TWO, (0, 3)), (THREE, ())), ids=("2", "3"))
@@ -84,19 +77,28 @@ def test_a_stack_is_its_layers_in_a_row(choices, holes, precision):
     dirty = jnp.where(mask[:, None], xs, jnp.nan)
 
     @jit
-    def everything(stack):
-        def loss(stack):
-            outputs = stack(dirty, ts, mask=jnp.asarray(mask))
+    def everything(stack, xs, ts):
+        def loss(arguments):
+            stack, xs, ts = arguments
+            outputs = stack(xs, ts, mask=jnp.asarray(mask))
             return jnp.mean((outputs + 1) ** 2), outputs
 
-        return eqx.filter_grad(loss, has_aux=True)(stack)
+        return eqx.filter_grad(loss, has_aux=True)((stack, xs, ts))
 
-    slopes, outputs = everything(stack)
-    w = named_arrays(stack)
-    given = np.asarray(xs, np.float64), np.asarray(ts, np.float64), mask
-    assert_close(outputs, by_hand(w, *given, choices))
-    want = oracle.gradient(lambda w: np.mean((by_hand(w, *given, choices) + 1) ** 2), w)
-    assert_close(named_arrays(slopes), want, "gradient in ")
+    (slope, *slopes), outputs = everything(stack, dirty, ts)
+    sequence = {"xs": np.asarray(xs, np.float64), "ts": np.asarray(ts, np.float64)}
+
+    def in_numpy(w):
+        return by_hand(w, w["xs"], w["ts"], mask, choices)
+
+    w = named_arrays(stack) | sequence
+    assert_close(outputs, in_numpy(w))
+    want = oracle.gradient(lambda w: np.mean((in_numpy(w) + 1) ** 2), w)
+    assert_close(
+        named_arrays(slope) | dict(zip(sequence, slopes)), want, "gradient in "
+    )
+    assert all(np.any(array) for array in want.values())
+    assert not np.any(want["xs"][~mask])
 
 
 def streamed(stack, state, xs, ts):
@@ -108,53 +110,68 @@ def streamed(stack, state, xs, ts):
 
 
 def test_a_stack_streams_layer_by_layer(double):
+    """In one roll, step by step and in two parts, the same numbers and gradients."""
     stack, (xs, ts) = make_stack(), make_sequence(7)
 
-    @jit
-    def parts(stack):
+    def whole(stack, xs, ts):
+        return stack(xs, ts), stack.final(xs, ts)
+
+    def by_steps(stack, xs, ts):
         start = stack.init(xs[0], ts[0])
         last, outputs = streamed(stack, start, xs[1:], ts[1:])
-        first = stack.read(start, ts[0])[None]
-        middle = stack.final(xs[:3], ts[:3])
-        return {
-            "whole": (stack(xs, ts), stack.final(xs, ts)),
-            "streamed": (jnp.concatenate([first, outputs]), last),
-            "in two": (
-                jnp.concatenate(
-                    [stack(xs[:3], ts[:3]), stack(xs[3:], ts[3:], state=middle)]
-                ),
-                stack.final(xs[3:], ts[3:], state=middle),
-            ),
-        }
+        return jnp.concatenate([stack.read(start, ts[0])[None], outputs]), last
 
-    got = parts(stack)
-    whole = got.pop("whole")
-    for name, part in got.items():
-        assert_close(part, whole, name)
-    assert len(whole[1].hidden) == 2
-    assert_same(jnp.asarray(whole[1].x), xs[-1])
+    def in_two(stack, xs, ts):
+        middle = stack.final(xs[:3], ts[:3])
+        first, second = stack(xs[:3], ts[:3]), stack(xs[3:], ts[3:], state=middle)
+        return jnp.concatenate([first, second]), stack.final(
+            xs[3:], ts[3:], state=middle
+        )
+
+    @jit
+    def told(way, *arguments):
+        def loss(arguments):
+            outputs, last = way(*arguments)
+            kept = sum(jnp.mean((own.theta + 1) ** 2) for own in last.hidden)
+            return jnp.mean((outputs + 1) ** 2) + kept, (outputs, last)
+
+        return eqx.filter_grad(loss, has_aux=True)(arguments)
+
+    want = told(whole, stack, xs, ts)
+    for way in (by_steps, in_two):
+        assert_close(told(way, stack, xs, ts), want, way.__name__)
+    slopes, (_, last) = want
+    assert all(np.any(array) for array in named_arrays(slopes).values())
+    assert len(last.hidden) == 2
+    assert_same(jnp.asarray(last.x), xs[-1])
 
 
 def test_padding_changes_nothing_in_a_stack(double):
     stack, (xs, ts) = make_stack(), make_sequence(7)
     mask = jnp.array([0, 1, 1, 0, 1, 1, 0], bool)
-    dirty = jnp.where(mask[:, None], xs, jnp.nan)
+    dirty = jnp.where(mask[:, None], xs, jnp.nan), jnp.where(mask, ts, jnp.nan)
 
     def both(xs, ts, mask=None):
         def loss(arguments):
-            stack, xs = arguments
-            state = stack.final(xs, ts, mask=mask)
-            return jnp.sum(stack.read(state, state.t) ** 2), state
+            stack, xs, ts = arguments
+            outputs, state = stack.run(xs, ts, mask=mask)
+            # Of padding the outputs are read as well, and count for nothing.
+            error = wj.mse(outputs, jnp.ones_like(outputs), mask)
+            return error + jnp.sum(stack.read(state, state.t) ** 2), state
 
-        return eqx.filter_grad(loss, has_aux=True)((stack, xs))
+        return eqx.filter_grad(loss, has_aux=True)((stack, xs, ts))
 
-    (slope, of_xs), state = jit(both)(dirty, ts, mask)
-    (want_slope, want_of_xs), want = jit(both)(xs[mask], ts[mask])
-    assert_close((slope, of_xs[mask], state), (want_slope, want_of_xs, want))
-    assert not np.any(of_xs[~mask])
+    (slope, *slopes), state = jit(both)(*dirty, mask)
+    (want_slope, *want_slopes), want = jit(both)(xs[mask], ts[mask])
+    seen = [array[mask] for array in slopes]
+    assert_close((slope, seen, state), (want_slope, want_slopes, want))
+    assert not any(np.any(array[~mask]) for array in slopes)
     # A second part that begins with padding still sees the first.
-    middle = jit(stack.final)(dirty[:3], ts[:3], mask=mask[:3])
-    end = jit(stack.final)(dirty[3:], ts[3:], mask=mask[3:], state=middle)
+    first, second = (
+        [array[part] for array in dirty] for part in (slice(3), slice(3, 7))
+    )
+    middle = jit(stack.final)(*first, mask=mask[:3])
+    end = jit(stack.final)(*second, mask=mask[3:], state=middle)
     assert_close(end, state)
 
 

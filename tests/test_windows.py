@@ -21,9 +21,11 @@ from .helpers import (
     named_arrays,
 )
 from .oracle import Choices, decode, drive, gradient, matrices, run
+from .test_stacked import make_stack
 
 
 STREAMS, STEPS, LENGTH = 3, 14, 4
+PLAIN = Choices("low_rank"), Choices("dense")
 
 
 def make_streams(steps=STEPS):
@@ -45,16 +47,10 @@ def loss(model, window, key, carry):
     return wj.mse(outputs, ys), carry
 
 
-def make_stack():
-    layer = wj.StackedLayer(make_model(Choices("low_rank")), 2, key=jr.key(0))
-    embed = eqx.nn.Linear(2, 2, key=jr.key(1))
-    return wj.Stacked(embed, [layer], make_model(Choices("dense")))
-
-
 @pytest.mark.parametrize("kind", ("dense", "low_rank", "subspace_dense", "stack"))
 def test_one_pass_gives_the_outputs_and_the_state(kind):
     stack = kind == "stack"
-    model = make_stack() if stack else make_model(Choices(kind, drive="causal"))
+    model = make_stack(PLAIN) if stack else make_model(Choices(kind, drive="causal"))
     xs, ts = make_sequence(9)
     mask = jnp.arange(9) % 4 != 1
     outputs, state = model.run(xs[:5], ts[:5], mask=mask[:5])
