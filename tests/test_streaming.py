@@ -62,15 +62,16 @@ def slopes_in_parts(model, xs, ts, key):
         model = eqx.combine(weights, rest)
         parts = in_parts(model, xs, ts, ts + 0.1, 3, key)
         # Of a state all counts that later steps go by, not the weights alone.
-        square = lambda leaf: jnp.mean((leaf + 1) ** 2)  # noqa: E731
-        floats = lambda part: jax.tree.leaves(eqx.filter(part, eqx.is_inexact_array))  # noqa: E731
-        return {name: sum(map(square, floats(part))) for name, part in parts.items()}
+        parts = eqx.filter(parts, eqx.is_inexact_array)
+        squares = jax.tree.map(lambda leaf: jnp.mean((leaf + 1) ** 2), parts)
+        return {name: sum(jax.tree.leaves(part)) for name, part in squares.items()}
 
     return jax.jacrev(losses, (0, 1, 2))(weights, xs, ts)
 
 
 def check_slopes_in_parts(model, key=None, sequence=None):
-    slopes = slopes_in_parts(model, *(sequence or make_sequence(7)), key)
+    xs, ts = sequence or make_sequence(7)
+    slopes = slopes_in_parts(model, xs, ts, key)
     whole = slopes.pop("whole")
     # Gradients of zero would make the comparison empty.
     assert all(np.any(leaf) for leaf in jax.tree.leaves(whole))
