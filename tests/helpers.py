@@ -39,11 +39,18 @@ TRANSITIONS: dict[str, Callable[..., wj.AbstractTransition]] = {
         p, wj.DenseTransition(3, c), key=jr.key(5)
     ),
 }
-PAIRWISE = {"increments": wj.Increments, "values": wj.Values}
+PAIRWISE = {
+    "increments": wj.Increments,
+    "values": wj.Values,
+    "products": wj.Products,
+}
 CAUSAL_DRIVES = [
-    (drive, time_channel)
-    for drive in ("increments", "values", "causal", "signature", "joined", "embedded")
-    for time_channel in (False, True)
+    *(
+        (drive, time_channel)
+        for drive in (*PAIRWISE, "causal", "signature", "joined", "embedded")
+        for time_channel in (False, True)
+    ),
+    ("embedded_joined", True),
 ]
 DRIVES = [*CAUSAL_DRIVES, ("noncausal", False), ("noncausal", True)]
 
@@ -72,14 +79,17 @@ def make_drive(choices: Choices) -> wj.AbstractDrive:
         return wj.LogSignature(window=3, time_channel=choices.time_channel)
     if choices.drive == "joined":
         plain = wj.Increments(choices.time_channel)
-        return wj.JoinedDrive(plain, wj.LogSignature(window=4))
-    if choices.drive == "embedded":
-        ins = INPUT + choices.time_channel
+        products = wj.Products(pairs=wj.physics.Steps(1, inputs=1))
+        return wj.JoinedDrive(plain, wj.LogSignature(window=4), products)
+    if choices.drive.startswith("embedded"):
+        drive = make_drive(choices._replace(drive=choices.embedded))
+        ins = drive.size(INPUT)
         network = eqx.nn.MLP(ins, 3, 4, 1, jax.nn.silu, key=jr.key(3))
-        return wj.EmbeddedDrive(wj.Values(choices.time_channel), network)
+        return wj.EmbeddedDrive(drive, network)
+    kind, _, name = choices.drive.partition("_")
     build = {"causal": wj.CausalConvolution, "noncausal": wj.NoncausalConvolution}
-    inner = wj.Increments(choices.time_channel)
-    return build[choices.drive](INPUT, 3, 3, drive=inner, key=jr.key(3))
+    inner = PAIRWISE[name or "increments"](choices.time_channel)
+    return build[kind](INPUT, 3, 3, drive=inner, key=jr.key(3))
 
 
 def make_decoder(choices: Choices) -> wj.AbstractDecoder:

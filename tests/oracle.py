@@ -27,6 +27,11 @@ class Choices(NamedTuple):
     coordinates: str = "time"
 
     @property
+    def embedded(self) -> str:
+        """What a drive that goes through a network is without it."""
+        return self.drive.removeprefix("embedded").removeprefix("_") or "values"
+
+    @property
     def coordinate_size(self) -> int:
         return 5 if self.coordinates == "sinusoidal" else 1
 
@@ -146,7 +151,7 @@ def initial(choices: Choices, w: Arrays, x):
 def channels(choices: Choices, w: Arrays, xs, ts, i: int):
     """Returns what of step i the drive looks at, of a sequence without padding."""
     x = xs[i]
-    if choices.drive in ("causal", "noncausal"):
+    if choices.drive in ("causal", "causal_products", "noncausal"):
         kernel, bias = w[".drive.convolution.weight"], w[".drive.convolution.bias"]
         width = kernel.shape[2]
         ahead = width // 2 if choices.drive == "noncausal" else 0
@@ -178,22 +183,34 @@ def log_signature(choices: Choices, w: Arrays, xs, ts, i: int, window: int):
     return np.append(first, areas[np.triu_indices(len(first), 1)])
 
 
+def products(inputs, targets):
+    """Returns the distinct products of inputs, then all of an input and a target."""
+    square = np.outer(inputs, inputs)[np.triu_indices(len(inputs))]
+    return np.append(square, np.outer(inputs, targets))
+
+
 def drive(choices: Choices, w: Arrays, xs, ts, i: int):
     """Returns what drives the move from step i - 1 to step i."""
+    if choices.drive.startswith("embedded"):
+        inside = choices._replace(drive=choices.embedded)
+        first, second = (f".drive.network.layers[{layer}]." for layer in (0, 1))
+        dx = drive(inside, w, xs, ts, i)
+        hidden = silu(w[first + "weight"] @ dx + w[first + "bias"])
+        return w[second + "weight"] @ hidden + w[second + "bias"]
     if choices.drive == "signature":
         return log_signature(choices, w, xs, ts, i, 3)
-    now = channels(choices, w, xs, ts, i)
+    before, now = (channels(choices, w, xs, ts, j) for j in (i - 1, i))
     if choices.drive == "values":
         return now
-    if choices.drive == "embedded":
-        first, second = (f".drive.network.layers[{layer}]." for layer in (0, 1))
-        hidden = silu(w[first + "weight"] @ now + w[first + "bias"])
-        return w[second + "weight"] @ hidden + w[second + "bias"]
+    if choices.drive in ("products", "causal_products"):
+        return products(before, now - before)
     if choices.drive == "joined":
-        plain = now - channels(choices, w, xs, ts, i - 1)
         timeless = choices._replace(time_channel=False)
-        return np.append(plain, log_signature(timeless, w, xs, ts, i, 4))
-    return now - channels(choices, w, xs, ts, i - 1)
+        areas = log_signature(timeless, w, xs, ts, i, 4)
+        # The second channel is an input of the law that the first one follows.
+        pairs = products(xs[i - 1], xs[i, :1] - xs[i - 1, :1])
+        return np.concatenate([now - before, areas, pairs])
+    return now - before
 
 
 def coordinate(choices: Choices, time):

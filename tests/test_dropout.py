@@ -27,6 +27,7 @@ from .helpers import (
     named_arrays,
 )
 from .oracle import Choices
+from .test_mask import check_padded, MASKS
 
 
 jit = eqx.filter_jit
@@ -82,6 +83,15 @@ def test_coefficients_that_are_dropped_reach_no_weight(dynamics, holes, precisio
         for name, slope in named_arrays(slopes).items()
     }
     assert_close(got, want, "gradient in ")
+
+
+def test_padding_changes_nothing_where_modes_are_dropped(double):
+    """Each sequence drops its own, and the gradients of all are those without padding."""
+    choices = Choices("subspace_spectral", drive="causal", time_channel=True)
+    model, keys = dropping(choices), jr.split(jr.key(2), len(MASKS))
+    keep = jax.vmap(lambda key: model.init(jnp.ones(2), key=key).hidden.keep)(keys)
+    assert len(np.unique(keep, axis=0)) > 1
+    check_padded(model, keys)
 
 
 def test_numbers_of_a_complex_mode_are_dropped_together():

@@ -120,7 +120,13 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
         Choices("low_rank", time_channel=True, decoder="observing"),
         Choices("low_rank", "learnt", "signature", time_channel=True),
         Choices("dense", drive="joined", time_channel=True),
-        Choices("diagonal", "learnt", "embedded", decoder="observing"),
+        Choices("low_rank", "learnt", "products"),
+        Choices("diagonal", drive="products", time_channel=True, decoder="gaussian"),
+        Choices("diagonal", "learnt", "embedded", True, "observing"),
+        Choices("diagonal", "thin", "embedded_joined", True),
+        pytest.param(
+            Choices("low_rank", "learnt", "embedded_signature"), marks=pytest.mark.slow
+        ),
         Choices("subspace_spectral", "thin", decoder="tanh"),
         Choices("oscillatory", "thin", "causal", decoder="gaussian"),
     ),

@@ -11,6 +11,8 @@ import warp_jax as wj
 
 from .helpers import assert_close, assert_same, CAUSAL_DRIVES, make_model, make_sequence
 from .oracle import Choices
+from .test_dropout import dropping, KEY
+from .test_stacked import make_stack
 
 
 jit = eqx.filter_jit
@@ -28,17 +30,17 @@ def streamed(model, state, xs, ts, queries):
 
 
 @jit
-def in_parts(model, xs, ts, queries, cut):
+def in_parts(model, xs, ts, queries, cut, key=None):
     """Returns outputs and last states: whole, streamed, and cut in two, both ways on."""
     first, second = (xs[:cut], ts[:cut]), (xs[cut:], ts[cut:], queries[cut:])
-    start = model.init(xs[0], ts[0])
+    start = model.init(xs[0], ts[0], key=key)
     state, outputs = streamed(model, start, xs[1:], ts[1:], queries[1:])
     beginning = model.read(start, queries[0])
     outputs = jnp.concatenate([beginning[None], outputs])
-    middle = model.final(*first)
+    middle = model.final(*first, key=key)
     last, rest = streamed(model, middle, *second)
     return {
-        "whole": (model(xs, ts, queries), model.final(xs, ts)),
+        "whole": (model(xs, ts, queries, key=key), model.final(xs, ts, key=key)),
         "streamed": (outputs, state),
         "batch, then steps": (jnp.concatenate([outputs[:cut], rest]), last),
         "batch, then batch": (
@@ -48,14 +50,47 @@ def in_parts(model, xs, ts, queries, cut):
     }
 
 
-def check_parts(drive, time_channel, decoder, transition="low_rank"):
-    choices = Choices(transition, "learnt", drive, time_channel, decoder)
-    xs, ts = make_sequence(7)
+@jit
+def slopes_in_parts(model, xs, ts, key):
+    """Returns the gradients of a loss by each of these ways, of outputs and last states.
+
+    They are in what is trained, the observations, and their times.
+    """
+    weights, rest = eqx.partition(model, eqx.is_inexact_array)
+
+    def losses(weights, xs, ts):
+        model = eqx.combine(weights, rest)
+        parts = in_parts(model, xs, ts, ts + 0.1, 3, key)
+        # Of a state all counts that later steps go by, not the weights alone.
+        parts = eqx.filter(parts, eqx.is_inexact_array)
+        squares = jax.tree.map(lambda leaf: jnp.mean((leaf + 1) ** 2), parts)
+        return {name: sum(jax.tree.leaves(part)) for name, part in squares.items()}
+
+    return jax.jacrev(losses, (0, 1, 2))(weights, xs, ts)
+
+
+def check_slopes_in_parts(model, key=None, sequence=None):
+    xs, ts = sequence or make_sequence(7)
+    slopes = slopes_in_parts(model, xs, ts, key)
+    whole = slopes.pop("whole")
+    # Gradients of zero would make the comparison empty.
+    assert all(np.any(leaf) for leaf in jax.tree.leaves(whole))
+    for name, part in slopes.items():
+        assert_close(part, whole, name)
+
+
+def check_values_in_parts(model, sequence=None):
+    xs, ts = sequence or make_sequence(7)
     # The cut lies inside the first window of the convolution.
-    parts = in_parts(make_model(choices), xs, ts, ts + 0.1, 2)
+    parts = in_parts(model, xs, ts, ts + 0.1, 2)
     whole = parts.pop("whole")
     for name, part in parts.items():
         assert_close(part, whole, name)
+
+
+def check_parts(drive, time_channel, decoder, transition="low_rank"):
+    choices = Choices(transition, "learnt", drive, time_channel, decoder)
+    check_values_in_parts(make_model(choices))
 
 
 @pytest.mark.parametrize("drive, time_channel", CAUSAL_DRIVES)
@@ -76,25 +111,47 @@ def test_streams_and_parts_keep_what_a_transition_needs(transition, precision):
 
 @pytest.mark.parametrize("transition", ("low_rank", "subspace_spectral"))
 def test_parts_have_the_gradients_of_the_whole(transition, double):
-    model, (xs, ts) = make_model(Choices(transition)), make_sequence(7)
+    check_slopes_in_parts(make_model(Choices(transition)))
 
-    @jit
-    def slopes(model, xs):
-        def of(name):
-            def loss(arguments):
-                model, xs = arguments
-                outputs, last = in_parts(model, xs, ts, ts + 0.1, 3)[name]
-                return jnp.mean((outputs + 1) ** 2) + jnp.mean((last.theta + 1) ** 2)
 
-            return eqx.filter_grad(loss)((model, xs))
+# The last one holds increments, log-signatures and products, and a network.
+ENOUGH = ("products", True), ("causal", True), ("embedded_joined", True)
 
-        ways = "whole", "streamed", "batch, then steps", "batch, then batch"
-        return {name: of(name) for name in ways}
 
-    parts = slopes(model, xs)
-    whole = parts.pop("whole")
-    for name, part in parts.items():
-        assert_close(part, whole, name)
+@pytest.mark.parametrize(
+    "drive, time_channel",
+    [
+        pytest.param(*drive, marks=() if drive in ENOUGH else pytest.mark.slow)
+        for drive in CAUSAL_DRIVES
+    ],
+)
+def test_parts_have_the_gradients_of_the_whole_by_every_drive(
+    drive, time_channel, double
+):
+    decoder = "observing" if time_channel else "network"
+    choices = Choices("low_rank", "learnt", drive, time_channel, decoder)
+    check_slopes_in_parts(make_model(choices))
+
+
+@pytest.mark.parametrize(
+    "transition",
+    ("subspace_spectral", pytest.param("subspace_dense", marks=pytest.mark.slow)),
+)
+def test_parts_that_drop_modes_have_the_gradients_of_the_whole(transition, double):
+    model = dropping(Choices(transition, drive="causal", time_channel=True))
+    check_slopes_in_parts(model, KEY)
+
+
+def test_parts_of_a_stack_have_the_gradients_of_the_whole(double):
+    check_slopes_in_parts(make_stack())
+
+
+@pytest.mark.slow
+def test_parts_of_a_stack_that_drops_modes_have_the_gradients_of_the_whole(double):
+    stack = make_stack()
+    place = lambda stack: stack.layers[0].model.transition  # noqa: E731
+    drops = eqx.tree_at(place, stack, replace_fn=lambda t: wj.ModeDropout(t, 0.5))
+    check_slopes_in_parts(drops, KEY)
 
 
 def test_a_subspace_keeps_its_coefficients_beside_the_weights(precision):

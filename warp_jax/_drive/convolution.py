@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, Int, PyTree
 
 from .._check import check_integer
 from .._types import Key, Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive, by_steps, previous
+from .base import AbstractDrive, by_steps, hold, previous
 from .pairwise import AbstractPairwiseDrive, Increments
 
 
@@ -111,11 +111,12 @@ class CausalConvolution(AbstractConvolutionDrive):
         if reset is not None:
             return by_steps(self, state, xs, ts, mask, reset)
         history = jnp.concatenate([state.memory, _packed(xs, mask)])
+        ts = hold(ts, mask, state.t)
         embedded = self._embed(history)
         seen = _count(mask, xs.shape[0])
         before = jnp.concatenate([jnp.zeros_like(seen[:1]), seen[:-1]])
         drive = jax.vmap(self._between)(
-            embedded[before], embedded[seen], previous(state.t, ts, mask), ts
+            embedded[before], embedded[seen], previous(state.t, ts, None), ts
         )
         width = state.memory.shape[0]
         return drive, lax.dynamic_slice_in_dim(history, seen[-1], width)
@@ -180,14 +181,14 @@ class NoncausalConvolution(AbstractConvolutionDrive):
                 "`NoncausalConvolution` sees a sequence whole, so it cannot continue from "
                 "a `State`, nor reset. Use `CausalConvolution`."
             )
-        packed = _packed(xs, mask)
+        packed, ts = _packed(xs, mask), hold(ts, mask, state.t)
         half = self.convolution.kernel_size[0] // 2
         ends = jnp.repeat(packed[:1], half, 0), jnp.repeat(packed[-1:], half, 0)
         embedded = self._embed(jnp.concatenate([ends[0], packed, ends[1]]))
         now = jnp.maximum(_count(mask, xs.shape[0]) - 1, 0)
         before = jnp.concatenate([now[:1], now[:-1]])
         drive = jax.vmap(self._between)(
-            embedded[before], embedded[now], previous(state.t, ts, mask), ts
+            embedded[before], embedded[now], previous(state.t, ts, None), ts
         )
         return drive, None
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from .._types import Mask, Observation, Observations, Scalar, State, Times
-from .base import AbstractDrive, previous
+from .base import AbstractDrive, hold, previous
 
 
 class AbstractPairwiseDrive(AbstractDrive):
@@ -40,10 +40,13 @@ class AbstractPairwiseDrive(AbstractDrive):
         mask: Mask | None,
         reset: Mask | None = None,
     ) -> tuple[Float[Array, "t c"], PyTree]:
+        # Padding may hold NaN, which not even a gradient of zero may pass.
+        xs, ts = hold(xs, mask, state.x), hold(ts, mask, state.t)
+        now = jax.vmap(self._channels)(xs, ts)
         before = jax.vmap(self._channels)(
-            previous(state.x, xs, mask), previous(state.t, ts, mask)
+            previous(state.x, xs, None), previous(state.t, ts, None)
         )
-        return jax.vmap(self.combine)(before, jax.vmap(self._channels)(xs, ts)), None
+        return jax.vmap(self.combine)(before, now), None
 
     def _channels(self, x: Observation, t: Scalar) -> Float[Array, " c"]:
         return jnp.append(x, t.astype(x.dtype)) if self.time_channel else x
