@@ -321,7 +321,9 @@ def count(model) -> int:
 
 
 def _of_transitions(model) -> dict[str, int]:
-    """Returns how many trained numbers the A of a model have, nothing where it has none."""
+    """Returns how many trained numbers the transitions of a model have without those of
+    their B, nothing where it has no transition.
+    """
 
     def transition(node) -> bool:
         return isinstance(node, wj.AbstractTransition)

@@ -162,7 +162,8 @@ def test_validation_chooses_among_models_seed_by_seed(tmp_path):
         chosen([entries[0], dataclasses.replace(entries[1], search={})])
     with pytest.raises(ValueError, match="a seed that all have"):
         chosen([entries[0], dataclasses.replace(entries[1], seeds=(5, 6))])
-    for wrong in ({"model": "GRU"}, {"metric": "parameters"}):
+    sizes = {"metric": "parameters"}, {"metric": "transition_parameters"}
+    for wrong in ({"model": "GRU"}, *sizes):
         with pytest.raises(ValueError, match="`models` are chosen among"):
             Cell.of({"models": ["GRU", "LRU"], "metric": "mse"} | wrong)
 
@@ -190,6 +191,17 @@ def test_numbers_have_their_significant_digits(value, digits, text):
     assert number(value, digits) == text
     if np.isfinite(value):
         assert float(text.replace(" ", "")) == float(f"{value:.{digits - 1}e}")
+
+
+def test_sizes_are_whole_numbers(tmp_path):
+    row = runs.row("WARP", {"test_mse": 0.5}, transition_parameters=158404)
+    for seed in range(2):
+        runs.copy(tmp_path / f"{seed}.json", row, seed=seed)
+    cell = Cell.of({"model": "WARP", "metric": "transition_parameters"})
+    assert cell.text(joined(read([tmp_path]))) == "158 404"
+    runs.copy(tmp_path / "0.json", row | {"transition_parameters": "many"}, seed=0)
+    with pytest.raises(ValueError, match="'transition_parameters'"):
+        read([tmp_path])
 
 
 def test_a_mean_and_its_spread_have_the_same_decimals():

@@ -7,7 +7,7 @@ from typing import Any
 
 from .._data.series import LEAKING
 from . import figures
-from .entries import better, CHOICE, chosen, Entry, Sample, WHOLE
+from .entries import better, CHOICE, chosen, Entry, Sample, SIZES, WHOLE
 
 
 SHOWS = {"deviation": figures.mean, "spread": figures.spread}
@@ -43,7 +43,7 @@ class Cell:
         if "metric" not in keys:
             raise ValueError(f"needs a `metric`; got {', '.join(keys)}")
         cell = cls(**keys)
-        if cell.models is not None and (cell.model or cell.metric in WHOLE):
+        if cell.models is not None and (cell.model or cell.metric in SIZES):
             raise ValueError(
                 "`models` are chosen among, so there is no `model`, and no metric that is "
                 f"the size of one; got {cell.model!r} and {cell.metric!r}"
@@ -101,7 +101,7 @@ class Cell:
 
     def text(self, entries: Sequence[Entry]) -> str:
         """Returns what the cell says."""
-        if self.metric in WHOLE and self.over is None and self.scale == 1:
+        if self.metric in SIZES and self.over is None and self.scale == 1:
             return figures.integer(self.sample(entries).mean)
         said = SHOWS[self.show](self.sample(entries), self.digits)
         if self.aside is None:

@@ -11,6 +11,8 @@ from .records import Record
 # What an entry is about, and the whole numbers beside its metrics.
 CHOICE = ("experiment", "dataset", "preset", "task", "model")
 WHOLE = ("parameters", "state_size", "steps")
+# Sizes, those that runs of before do not tell too.
+SIZES = (*WHOLE, "transition_parameters")
 
 
 @dataclasses.dataclass(frozen=True)
