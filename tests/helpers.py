@@ -55,6 +55,12 @@ CAUSAL_DRIVES = [
 DRIVES = [*CAUSAL_DRIVES, ("noncausal", False), ("noncausal", True)]
 
 
+# Of a test that runs in both precisions, single waits for the slow ones.
+SINGLE_IS_SLOW = pytest.mark.parametrize(
+    "precision", ("x64", pytest.param("f32", marks=pytest.mark.slow)), indirect=True
+)
+
+
 @contextlib.contextmanager
 def x64(on: bool) -> Iterator[None]:
     """Switches double precision on or off, for a while."""

@@ -33,7 +33,7 @@ from experiments.baselines import (
     Transformer,
 )
 
-from .helpers import assert_close, perturbed
+from .helpers import assert_close, perturbed, SINGLE_IS_SLOW
 
 
 WINDOW = 4
@@ -104,6 +104,7 @@ def sequence():
     return jr.normal(jr.key(2), (7, 2)), jnp.linspace(0.2, 1.3, 7)
 
 
+@SINGLE_IS_SLOW
 @MODELS
 def test_a_stream_gives_the_numbers_of_a_batch(name, precision):
     model, (xs, ts) = make(name), sequence()
@@ -214,6 +215,7 @@ def test_the_lstm_is_its_formula(precision):
     assert cell.hidden(carry) is carry[0]
 
 
+@SINGLE_IS_SLOW
 def test_the_transformer_is_its_formula(precision):
     cell = perturbed(Transformer(2, 4, heads=2, window=3, key=jr.key(0)), 1)
     xs = jr.normal(jr.key(1), (6, 2))

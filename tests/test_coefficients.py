@@ -12,7 +12,7 @@ import warp_jax._roll.segments as segments
 from warp_jax._decoder.spanned import SpannedNetwork
 from warp_jax._roll import scan_driven
 
-from .helpers import assert_close, joined, make_model, make_sequence
+from .helpers import assert_close, joined, make_model, make_sequence, SINGLE_IS_SLOW
 from .oracle import Choices, OUT
 
 
@@ -94,6 +94,7 @@ def test_unrolling_a_dense_model_is_stepping_and_reading(
     same(each(unrolled), each(by_step), model, batch, ts)
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize("transition", REDUCED)
 def test_a_forecast_is_stepping_and_reading(transition, precision):
     model, (xs, ts) = make_model(Choices(transition)), make_sequence(9)
@@ -137,6 +138,7 @@ class Odd(eqx.Module):
         return self.second(jnp.sin(self.norm(self.first(x))))
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize("columns", (1, 5, 40))
 @pytest.mark.parametrize("scaled", (True, False))
 def test_networks_in_a_span_are_networks(columns, scaled, precision):

@@ -25,6 +25,7 @@ from .helpers import (
     make_model,
     make_sequence,
     named_arrays,
+    SINGLE_IS_SLOW,
 )
 from .oracle import Choices
 from .test_mask import check_padded, MASKS
@@ -50,6 +51,7 @@ def kept(model, xs, key=KEY):
     return np.asarray(model.init(xs[0], key=key).hidden.keep, np.float64)
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize("holes", ((), (0, 3)), ids=("whole", "holes"))
 @pytest.mark.parametrize("dynamics", ("spectral", "dense"))
 def test_coefficients_that_are_dropped_reach_no_weight(dynamics, holes, precision):
@@ -145,6 +147,7 @@ def test_a_rate_of_zero_drops_nothing(double):
     assert_close(jit(everywhere)(model, xs, ts, KEY), jit(everywhere)(model, xs, ts))
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize(
     "roll",
     (
@@ -170,6 +173,7 @@ def streamed(model, state, xs, ts):
     return lax.scan(step, state, (xs, ts))
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize("transition", ("subspace_spectral", "subspace_dense"))
 def test_a_stream_keeps_its_choice(transition, precision):
     model, (xs, ts) = dropping(Choices(transition)), make_sequence(7)

@@ -178,7 +178,13 @@ def test_forecasts_and_unrolls_are_differentiable(precision):
     assert leaves and all(np.all(np.isfinite(s)) and np.any(s) for s in leaves)
 
 
-@pytest.mark.parametrize("transition", ("dense", "low_rank", "subspace_spectral"))
+@pytest.mark.parametrize(
+    "transition",
+    (
+        "subspace_spectral",
+        *(pytest.param(a, marks=pytest.mark.slow) for a in ("dense", "low_rank")),
+    ),
+)
 def test_long_rollouts_are_made_again_and_change_nothing(
     transition, monkeypatch, getkey, double
 ):

@@ -19,7 +19,14 @@ from experiments._in_context import Asked, Fed, microseconds, relative
 from experiments._regression import gradient_step, KeyTokens, ridge
 from experiments._run import count
 
-from .helpers import assert_close, assert_same, named_arrays, perturbed, x64
+from .helpers import (
+    assert_close,
+    assert_same,
+    named_arrays,
+    perturbed,
+    SINGLE_IS_SLOW,
+    x64,
+)
 
 
 KEYS, TOKENS, PARAMETERS = 2, 6, 20_000
@@ -197,6 +204,7 @@ def test_keys_are_read_at_the_coordinate():
     )
 
 
+@SINGLE_IS_SLOW
 def test_a_state_is_read_at_queries_as_in_numpy(precision):
     """The sum of the products, the network that it moves, and the query: by hand."""
     _, model = made("WARP, products")

@@ -93,7 +93,9 @@ def check_padding(drive, time_channel, decoder):
     )
 
 
-RARE = ("products", False), ("causal_products", True)
+# Beside those of which others are made.
+RARE = [("products", False), ("causal_products", True), ("signature", False)]
+RARE += [(drive, True) for drive in ("signature", "embedded", "noncausal", "values")]
 
 
 @pytest.mark.parametrize(

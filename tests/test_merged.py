@@ -107,7 +107,9 @@ ORDERS = (
 )
 
 
-@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    "run", (called, pytest.param(unrolled, marks=pytest.mark.slow))
+)
 @pytest.mark.parametrize("choices", MODELS)
 def test_orders_of_transformations(choices, run, double):
     """However a batch and a gradient are nested, with steps as one axis or not."""

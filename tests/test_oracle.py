@@ -19,6 +19,7 @@ from .helpers import (
     make_model,
     make_sequence,
     named_arrays,
+    SINGLE_IS_SLOW,
     TRANSITIONS,
 )
 from .oracle import Choices
@@ -108,6 +109,7 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
     check(Case(Choices(transition, "learnt"), length))
 
 
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize(
     "choices",
     (
