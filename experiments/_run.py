@@ -150,7 +150,7 @@ class Run:
             "metrics": {k: float(v) for k, v in trial.test(model).items()},
             "validation": _validation(history),
             "parameters": count(model),
-            **_of_transitions(model),
+            **of_transitions(model),
             "state_size": trial.state_size,
             "steps": trial.steps,
             "best_step": history.best_step,
@@ -320,7 +320,7 @@ def count(model) -> int:
     return sum(leaf.size for leaf in leaves)
 
 
-def _of_transitions(model) -> dict[str, int]:
+def of_transitions(model) -> dict[str, int]:
     """Returns how many trained numbers the transitions of a model have without those of
     their B, nothing where it has no transition.
     """

@@ -17,7 +17,7 @@ from experiments._config import Config
 from experiments._data import load_labelled, Split
 from experiments._log import table
 from experiments._report import joined, markdown, page, read as read_runs
-from experiments._run import Run
+from experiments._run import of_transitions, Run
 from experiments._tasks import Classification
 from experiments._trial import Trial
 
@@ -258,21 +258,26 @@ def test_the_size_of_A_is_told_without_B(tmp_path, broadcasting):
         named["low rank"],
     )
     want["two layers"] = want["dense"] + want["low rank"]
+    sizes = {
+        name: of_transitions(model) for name, model in named.items() if name in want
+    }
+    assert sizes == {name: {"transition_parameters": n} for name, n in want.items()}
     run = Run("test", "sizes", Config(out=tmp_path / "run"))
-    for name in want:
-        trial = Point.trial(name, 1.0, [])
-        sized = dataclasses.replace(
-            trial,
-            model=named[name],
-            loss=lambda model, batch, key: jnp.zeros(()),
-            validate=None,
-            steps=1,
-            test=lambda model: {},
-        )
-        run.choose(name, [sized])
-    run.choose("point", [Point.trial("point", 1.0, [])])
-    sizes = {row["model"]: row.get("transition_parameters") for row in run.results}
-    assert sizes == want | {"point": None}
+    small = Point.trial("small", 1.0, [])
+    model = small.model, wj.DiagonalTransition(3, 2)
+    both = dataclasses.replace(
+        small,
+        name="with A",
+        model=model,
+        loss=lambda model, batch, key: model[0].at ** 2,
+        validate=None,
+        test=lambda model: {},
+    )
+    run.choose("with A", [both])
+    run.choose("without", [small])
+    found, none = run.results
+    assert found["transition_parameters"] == 3 and found["parameters"] == 1 + 3 + 3 * 2
+    assert "transition_parameters" not in none
 
 
 def test_a_bounded_lru_has_the_bound_the_drives_and_the_dropout():

@@ -65,7 +65,9 @@ def test_unrolling_is_stepping_and_reading(transition, decoder, double):
 
 
 @pytest.mark.parametrize("segmented", (False, True))
-@pytest.mark.parametrize("drive", ("increments", "causal"))
+@pytest.mark.parametrize(
+    "drive", (pytest.param("increments", marks=pytest.mark.slow), "causal")
+)
 def test_unrolling_a_dense_model_is_stepping_and_reading(
     drive, segmented, monkeypatch, double
 ):

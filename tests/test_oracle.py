@@ -104,6 +104,7 @@ SLOW = [pytest.param(length, marks=pytest.mark.slow) for length in (1, 2, 64)]
 
 
 @pytest.mark.parametrize("length", (7, *SLOW))
+@SINGLE_IS_SLOW
 @pytest.mark.parametrize("transition", TRANSITIONS)
 def test_every_transition_is_the_recurrence(transition, length, precision):
     check(Case(Choices(transition, "learnt"), length))

@@ -61,9 +61,10 @@ def everything(model, xs, ts):
     "choices, half",
     (
         (Choices("dense"), jnp.float16),
-        (
+        pytest.param(
             Choices("low_rank", "thin", "signature", True, "observing", "sinusoidal"),
             jnp.bfloat16,
+            marks=pytest.mark.slow,
         ),
     ),
 )
