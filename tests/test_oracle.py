@@ -124,7 +124,7 @@ def test_every_transition_is_the_recurrence(transition, length, precision):
         Choices("low_rank", "learnt", "signature", time_channel=True),
         Choices("dense", drive="joined", time_channel=True),
         Choices("low_rank", "learnt", "products"),
-        Choices("diagonal", drive="products", time_channel=True, decoder="gaussian"),
+        Choices("diagonal", drive="products", time_channel=True, decoder="observing"),
         Choices("diagonal", "learnt", "embedded", True, "observing"),
         Choices("diagonal", "thin", "embedded_joined", True),
         pytest.param(
