@@ -114,7 +114,8 @@ def resolve(name: str, config: Options) -> tuple[Options, pathlib.Path]:
     try:
         written = json.loads(path.read_text())
         experiment = written.pop("experiment")
-        names = [k for k in ("out", "data", "refit") if written.get(k)]
+        kinds = {field.name: field.type for field in dataclasses.fields(config)}
+        names = [k for k, v in written.items() if v and kinds[k] == pathlib.Path | None]
         paths = {k: pathlib.Path(written[k]) for k in names}
         lists = {k: tuple(v) for k, v in written.items() if isinstance(v, list)}
         given = written | paths | lists | {"resume": config.resume}

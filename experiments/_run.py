@@ -143,6 +143,7 @@ class Run:
                 tried[trial.name] = None
                 line = str(error).splitlines()[0]
                 self.say(f"{trial.name} is out: {line}")
+        # A trial without validation stands alone, so that nothing is compared.
         trial, model, history = min(fits, key=lambda fit: _validation(fit[-1]) or 0.0)
         wj.save(model_path, model)
         result = {
