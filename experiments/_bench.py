@@ -21,7 +21,8 @@ import optax
 
 # Seconds of one call above which a candidate is slow, and how often it then runs.
 LIMIT, SLOW = 60.0, 2
-# Short calls are timed many at a time, for about so long: clocks and threads are coarse.
+# Short calls are timed many at a time, for about so long: clocks and threads are coarse,
+# and one call after another program's finds nothing of its own in the caches.
 BURST, MOST = 0.02, 64
 
 
@@ -99,7 +100,7 @@ def training(model: Any, loss: Callable, *arguments) -> Program:
 def interleave(
     programs: Mapping[str, Program], rounds: int, limit: float = LIMIT
 ) -> dict[str, Timing]:
-    """Runs the programs in turn, `rounds` times, after one call each to warm up.
+    """Runs the programs in turn, `rounds` times, after a call or two each to warm up.
 
     A program whose first call took more than `limit` seconds takes part in the first few
     rounds alone: its timing then has fewer `seconds`.
@@ -126,6 +127,9 @@ def interleave(
 
 
 def _first(name: str, program: Program) -> float:
+    """Returns about how many seconds a call takes. The very first has more to do than run:
+    where that may matter, it is not what tells.
+    """
     begin = time.perf_counter()
     outcome = jax.block_until_ready(program.call())
     seconds = time.perf_counter() - begin
@@ -135,7 +139,7 @@ def _first(name: str, program: Program) -> float:
                 f"{name}: a number that is not finite came out of what is to be timed. "
                 "Shorten the sequences, or choose another `--seed`."
             )
-    return seconds
+    return seconds if seconds > MOST * BURST else _seconds(program, 1)
 
 
 def _seconds(program: Program, burst: int) -> float:

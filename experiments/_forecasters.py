@@ -11,7 +11,7 @@ import jax.random as jr
 import warp_jax as wj
 
 from ._rivals import rival
-from ._run import count
+from ._sizes import count
 from .baselines import DLinear, HeadDecoder, Stack, Thinned
 
 

@@ -19,7 +19,8 @@ from ._data.silverbox import GIVEN, WINDOW
 from ._mapped import mapped
 from ._models import Still
 from ._rivals import rival
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._systems import compare, draw, predictions
 from ._tasks import AbstractForecast
 from .baselines import AbstractCell, ControlledGaps, Field, Model, Recurrent, TOLD, Told

@@ -15,7 +15,7 @@ from jaxtyping import Array, Float
 import warp_jax as wj
 
 from ._models import low_rank, sized, Still, subspace
-from ._run import count
+from ._sizes import count
 
 
 FEATURES = 8

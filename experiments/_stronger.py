@@ -17,7 +17,7 @@ import warp_jax as wj
 from ._augment import Augmented
 from ._classifiers import bounded, Candidates, Defaults
 from ._rivals import Maker, rival, stacked, thinned
-from ._run import count
+from ._sizes import count
 from ._tasks import PooledClassification
 from .baselines import AbstractCell, Gated, LRU, S4D, Thinned, unwrapped, Wrap
 

@@ -13,7 +13,8 @@ from . import _figures as figures
 from ._config import Rated
 from ._data import Dataset
 from ._models import rivals, warp
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._tasks import AbstractForecast
 from ._trial import Trial
 from .baselines import Model

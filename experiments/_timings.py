@@ -16,7 +16,7 @@ import warp_jax as wj
 from . import _bench as bench
 from ._bench import Timing
 from ._rivals import state_size
-from ._run import count
+from ._sizes import count
 from ._workloads import CANDIDATES, DENSE, LOW_RANK, PLAIN, Workload
 from .baselines import GRU, LinOSS, LRU, Recurrent, recurrent
 

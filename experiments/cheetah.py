@@ -7,7 +7,8 @@ from ._config import Rated, resolve
 from ._data import data_folder, Dataset, load_cheetah
 from ._fitted import corrections, Fitted, linear
 from ._free_run import FreeRun
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._systems import compare, contenders, draw, predictions
 from .baselines import Model
 

@@ -11,7 +11,8 @@ from ._config import check_rates, Config, Flag, resolve
 from ._data import data_folder, load_labelled, with_validation
 from ._refit import refitted, rows
 from ._rivals import CELLS, rival, state_size
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._stronger import STRONGER, stronger
 from ._tasks import PooledClassification
 from ._trial import Trial

@@ -24,7 +24,8 @@ from ._completion import (
 from ._config import Flag, Rated, resolve
 from ._data import data_folder, load_images, Split
 from ._rivals import CELLS, rival, state_size
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._trial import Trial
 from .baselines import fit_ridge, Model
 

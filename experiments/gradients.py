@@ -25,7 +25,8 @@ import optax
 import warp_jax as wj
 
 from ._config import Config, resolve
-from ._run import count, Run, task_of
+from ._run import Run, task_of
+from ._sizes import count
 
 
 LENGTHS = {"quick": (64, 256), "paper": (64, 256, 1024, 4096)}

@@ -94,21 +94,28 @@ class Options(Rated):
     def length(self) -> int:
         return self.tokens or DATASETS[self.dataset].tokens
 
+    @property
+    def told(self) -> str:
+        """What a training context tells of which functions."""
+        fewest = "" if self.shortest is None else f"{self.shortest} to "
+        noise = f", noise {self.noise:g}" if self.noise else ""
+        return f"{self.dataset}, {fewest}{self.length} tokens{noise}"
+
 
 def run(config: Options) -> dict:
     """Learn functions from examples in a context, and ask for their values elsewhere."""
     config, _ = resolve("in_context", config)
     functions = DATASETS[config.dataset]
     family = dataclasses.replace(functions.family, noise=config.noise)
-    tokens, noisy = config.length, f", noise {config.noise:g}" if config.noise else ""
-    longest, shortest = int(tokens * max(SHARES)), config.shortest or tokens
+    tokens, shortest = config.length, config.shortest or config.length
+    longest = int(tokens * max(SHARES))
     data = make_in_context(family, longest, CONTEXTS, ASKED)
     fitted = family.draw(stream("train"), FITTED, longest, QUERIES)
     units, size = fitted.given(tokens), PARAMETERS[config.preset]
     quick = config.preset == "quick" and not config.models
     asked: dict[str, tuple[Asked, Any]] = {}
     made = models(units, size, config.key("models"))
-    run = Run("in_context", f"{config.dataset}, {tokens} tokens{noisy}", config, made)
+    run = Run("in_context", config.told, config, made)
     for name, (kind, make) in made.items():
         if not run.wants(name) or (quick and name in SLOW):
             continue

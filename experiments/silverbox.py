@@ -20,7 +20,8 @@ from ._fitted import corrections, DelayedDecoder, Fitted, LawDecoder, linear
 from ._free_run import Simulation
 from ._irregular import run_irregular
 from ._models import Bounded, rivals, Still, subspace, warp
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._systems import change, compare, draw, predictions
 from .baselines import Model
 

@@ -19,7 +19,8 @@ from ._config import Flag, Rated, resolve
 from ._data import Dataset, make_sine, Split
 from ._data.sine import SIZES
 from ._models import held, published, rivals
-from ._run import count, Run
+from ._run import Run
+from ._sizes import count
 from ._systems import change
 from ._tasks import Reconstruction
 from ._trial import Trial

@@ -17,7 +17,8 @@ from experiments._config import Config
 from experiments._data import load_labelled, Split
 from experiments._log import table
 from experiments._report import joined, markdown, page, read as read_runs
-from experiments._run import of_transitions, Run
+from experiments._run import Run
+from experiments._sizes import of_transitions
 from experiments._tasks import Classification
 from experiments._trial import Trial
 

@@ -17,7 +17,7 @@ from experiments._data import Fresh, Linear, make_in_context, Sinusoids
 from experiments._data.made import stream
 from experiments._in_context import Asked, Fed, microseconds, relative
 from experiments._regression import gradient_step, KeyTokens, ridge
-from experiments._run import count
+from experiments._sizes import count
 
 from .helpers import (
     assert_close,
@@ -372,6 +372,20 @@ def test_options_are_refused_in_plain_words(arguments, fragment, tmp_path, capsy
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    "options, told",
+    (
+        ({}, "linear-8, 32 tokens"),
+        ({"dataset": "sinusoids"}, "sinusoids, 10 tokens"),
+        ({"tokens": 64, "shortest": 8}, "linear-8, 8 to 64 tokens"),
+        ({"noise": 0.25}, "linear-8, 32 tokens, noise 0.25"),
+    ),
+)
+def test_results_are_filed_under_what_the_contexts_told(options, told):
+    # Those of other contexts are no other seed of the same.
+    assert in_context.Options(**options).told == told
+
+
 @pytest.mark.slow
 def test_in_context_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(in_context, "CONTEXTS", (4, 8))
@@ -379,12 +393,13 @@ def test_in_context_runs(tmp_path, monkeypatch):
     monkeypatch.setitem(in_context.PARAMETERS, "quick", 3000)
     folder = tmp_path / "run"
     options = (
-        "--dataset linear-2 --tokens 8 --noise 0.1 --steps 2 --models products fed"
+        "--dataset linear-2 --tokens 8 --shortest 4 --noise 0.1 --steps 2 "
+        "--models products fed"
     )
     with jax.numpy_rank_promotion("allow"):
         main(["in_context", *options.split(), "--out", str(folder)])
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["dataset"] == "linear-2, 8 tokens, noise 0.1"
+    assert summary["dataset"] == "linear-2, 4 to 8 tokens, noise 0.1"
     rows = summary["results"]
     learnt = [row for row in rows if row["steps"]]
     assert [row["model"] for row in learnt] == [

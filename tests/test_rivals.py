@@ -12,7 +12,7 @@ import pytest
 
 from experiments.__main__ import main
 from experiments._rivals import CELLS, rival, state_size
-from experiments._run import count
+from experiments._sizes import count
 from experiments.baselines import (
     FACTS,
     Gated,

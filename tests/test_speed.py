@@ -141,6 +141,21 @@ def test_programs_take_turns_and_slow_ones_leave_early():
         _bench.interleave({"bad": _bench.Program(lambda: jnp.array(jnp.nan))}, 1)
 
 
+def test_a_slow_first_call_does_not_make_a_program_slow(monkeypatch):
+    clock, calls = [0.0], []
+
+    def call():
+        calls.append(clock[0])
+        clock[0] += 0.1 if len(calls) == 1 else 0.001
+        return jnp.zeros(())
+
+    monkeypatch.setattr(_bench.time, "perf_counter", lambda: clock[0])
+    (timing,) = _bench.interleave({"A": _bench.Program(call)}, 3).values()
+    np.testing.assert_allclose(timing.seconds, 0.001)
+    # Twenty milliseconds a round.
+    assert len(calls) == 2 + 3 * 20
+
+
 def test_ratios_lines_and_exponents():
     def timing(*seconds):
         return _bench.Timing(seconds, 0.0, None)

@@ -13,7 +13,7 @@ import warp_jax as wj
 from experiments._classifiers import Defaults, LOGITS
 from experiments._data import Split
 from experiments._rivals import rival, state_size
-from experiments._run import count
+from experiments._sizes import count
 from experiments._stronger import (
     EMBEDDED,
     harmonic,

@@ -16,7 +16,7 @@ from experiments._data import Dataset
 from experiments._data.dataset import unlabelled
 from experiments._free_run import FreeRun, Simulation
 from experiments._models import held
-from experiments._run import count
+from experiments._sizes import count
 from experiments._tasks import Forecast, Jumps, Reconstruction, RepeatCopy
 
 from .helpers import assert_same, perturbed
