@@ -24,6 +24,9 @@ LIMIT, SLOW = 60.0, 2
 # Short calls are timed many at a time, for about so long: clocks and threads are coarse,
 # and one call after another program's finds nothing of its own in the caches.
 BURST, MOST = 0.02, 64
+# Seconds of a first call, which has more to do than run, above which it tells what a call
+# takes.
+COLD = 1.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,9 +130,7 @@ def interleave(
 
 
 def _first(name: str, program: Program) -> float:
-    """Returns about how many seconds a call takes. The very first has more to do than run:
-    where that may matter, it is not what tells.
-    """
+    """Returns about how many seconds a call takes."""
     begin = time.perf_counter()
     outcome = jax.block_until_ready(program.call())
     seconds = time.perf_counter() - begin
@@ -139,7 +140,7 @@ def _first(name: str, program: Program) -> float:
                 f"{name}: a number that is not finite came out of what is to be timed. "
                 "Shorten the sequences, or choose another `--seed`."
             )
-    return seconds if seconds > MOST * BURST else _seconds(program, 1)
+    return seconds if seconds > COLD else _seconds(program, 1)
 
 
 def _seconds(program: Program, burst: int) -> float:
