@@ -105,7 +105,7 @@ def interleave(
 ) -> dict[str, Timing]:
     """Runs the programs in turn, `rounds` times, after a call or two each to warm up.
 
-    A program whose first call took more than `limit` seconds takes part in the first few
+    A program whose calls take more than `limit` seconds takes part in the first few
     rounds alone: its timing then has fewer `seconds`.
 
     **Raises:** `FloatingPointError` where a program gives numbers that are not finite,

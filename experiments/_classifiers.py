@@ -85,9 +85,9 @@ class Defaults:
 
 # Cycles with seeds 0 and 1 and rates 1e-3 and 3e-3. For the low rank of 1, 1.5, 3, 10 and
 # 30, with the last state alone read; BasicMotions and digits not below 3. For the subspace
-# of 1.5, 3 and 10, on BasicMotions and RacketSports 30 too. JapaneseVowels has one choice
-# for both. The dropout was not tuned. For pixels of MNIST docs/results.md says what was
-# tried; Fashion-MNIST takes it over.
+# of 1.5, 3 and 10, on BasicMotions and RacketSports 30 too. Both have one choice on
+# JapaneseVowels. The dropout was not tuned. What was tried on pixels of MNIST is in
+# docs/results.md; Fashion-MNIST takes it over.
 PIXELS = Defaults(
     modes=64,
     rank_cycles=100.0,

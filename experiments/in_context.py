@@ -97,7 +97,8 @@ class Options(Rated):
     @property
     def told(self) -> str:
         """What a training context tells of which functions."""
-        fewest = "" if self.shortest is None else f"{self.shortest} to "
+        same = self.shortest in (None, self.length)
+        fewest = "" if same else f"{self.shortest} to "
         noise = f", noise {self.noise:g}" if self.noise else ""
         return f"{self.dataset}, {fewest}{self.length} tokens{noise}"
 

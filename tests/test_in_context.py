@@ -378,6 +378,7 @@ def test_options_are_refused_in_plain_words(arguments, fragment, tmp_path, capsy
         ({}, "linear-8, 32 tokens"),
         ({"dataset": "sinusoids"}, "sinusoids, 10 tokens"),
         ({"tokens": 64, "shortest": 8}, "linear-8, 8 to 64 tokens"),
+        ({"tokens": 64, "shortest": 64}, "linear-8, 64 tokens"),
         ({"noise": 0.25}, "linear-8, 32 tokens, noise 0.25"),
     ),
 )
